@@ -1,0 +1,1 @@
+"""insitu: streaming analysis of in-situ electron-microscopy movies, every frame."""

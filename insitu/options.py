@@ -1,0 +1,134 @@
+"""What can be set, stage by stage: one frozen dataclass each, plain Python so that the device path needs no pydantic.
+
+`settings` builds its validated models from these classes, so a default, a unit and a meaning are written once, here.
+Units stand in the names (`_px`, `_frames`, `_nm`, `_s`). Lengths are camera pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """Meaning of a setting, with the range that is allowed (`ge`/`le` inclusive, `gt` exclusive)."""
+
+    text: str
+    ge: float | None = None
+    le: float | None = None
+    gt: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """From camera counts to the normalised float image that a model sees."""
+
+    hot_pixels: Annotated[
+        Literal["median", "none"], Doc("3×3 median against hot pixels, on the model's input only; counts stay raw.")
+    ] = "none"
+    bin: Annotated[int, Doc("Average bin×bin camera pixels before segmentation.", ge=1, le=16)] = 1
+    crop: Annotated[
+        tuple[int, int, int, int] | None,
+        Doc("Region (y0, x0, y1, x1) in camera pixels, half-open; none = whole frame."),
+    ] = None
+    reference_frames: Annotated[
+        int, Doc("Frames, by index, from which whole-movie quantities are taken; then frozen.", ge=1, le=1024)
+    ] = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentOptions:
+    """From normalised frames to a boolean mask."""
+
+    model: Annotated[
+        str, Doc("Weights by name, a weights file, or a method without weights (`insitu models list`).")
+    ] = "default"
+    polarity: Annotated[
+        Literal["auto", "dark", "bright"],
+        Doc(
+            "Particles darker (bright field) or brighter (dark field) than the support; auto decides from the reference frames."
+        ),
+    ] = "auto"
+    threshold: Annotated[
+        float | None,
+        Doc("Probability above which a pixel belongs to a particle; none = the model card's.", gt=0.0, le=1.0),
+    ] = None
+    batch: Annotated[int, Doc("Frames per network call; the tail batch is padded to it.", ge=1, le=256)] = 1
+    precision: Annotated[Literal["float32", "bfloat16"], Doc("Arithmetic of the network.")] = "float32"
+    device: Annotated[str, Doc("auto, cpu, cuda or cuda:N.")] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureOptions:
+    """From labelled runs to the particles table."""
+
+    min_area_px: Annotated[int, Doc("Components below this area are counted in `n_small` and left out.", ge=1)] = 20
+    perimeter: Annotated[bool, Doc("Measure `perimeter_px` and `circularity` (NaN otherwise).")] = True
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """From positions to identities."""
+
+    search_range_px: Annotated[float, Doc("Farthest a particle may move between two used frames.", gt=0.0)] = 15.0
+    memory_frames: Annotated[
+        int, Doc("Used frames a particle may be unseen and still keep its identity.", ge=0, le=1000)
+    ] = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EventOptions:
+    """What is called coalescence, dissolution, entering and leaving."""
+
+    overlap_fraction: Annotated[
+        float,
+        Doc("Share of a vanished particle's area that its successor must cover to count as its place.", gt=0.0, le=1.0),
+    ] = 0.3
+    contact_gap_px: Annotated[float, Doc("Largest gap between two outlines that counts as contact.", ge=0.0)] = 6.0
+    volume_tolerance: Annotated[
+        float, Doc("Largest |volume_balance| that still counts as conserved in a fast merger.", gt=0.0)
+    ] = 0.5
+    shrink_fraction: Annotated[
+        float, Doc("A dissolution requires the last area below this share of the largest.", gt=0.0, le=1.0)
+    ] = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How results are committed."""
+
+    unit_frames: Annotated[int, Doc("Frames per commit unit.", ge=1, le=4096)] = 64
+    shard_frames: Annotated[int, Doc("Label planes per zarr shard.", ge=1, le=4096)] = 64
+    labels: Annotated[bool, Doc("Write label images (`labels.ome.zarr`).")] = True
+    fsync: Annotated[bool, Doc("Wait for the disk at each commit; only a throw-away run should turn this off.")] = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How frames are fetched."""
+
+    prefetch_frames: Annotated[int, Doc("Frames read ahead of the segmentation.", ge=1, le=4096)] = 8
+    on_bad: Annotated[Literal["skip", "stop"], Doc("A frame that cannot be used: flag its row and go on, or stop.")] = (
+        "skip"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationOptions:
+    """Given by the user, these outrank the file's own values."""
+
+    nm_per_px: Annotated[float | None, Doc("Pixel size in nm; none = the file's, or unknown.", gt=0.0)] = None
+    fps: Annotated[float | None, Doc("Frames per second; none = the file's, or unknown.", gt=0.0)] = None
+
+
+STAGES: dict[str, type] = {
+    "calibration": CalibrationOptions,
+    "read": ReadOptions,
+    "prepare": PrepareOptions,
+    "segment": SegmentOptions,
+    "measure": MeasureOptions,
+    "link": LinkOptions,
+    "events": EventOptions,
+    "store": StoreOptions,
+}

@@ -1,0 +1,81 @@
+"""The parts that can be exchanged: a tuple of lazy records, plus the entry points of other packages.
+
+Nothing is imported until it is asked for. Order is preference: the first reader that claims a path gets it. A third party
+registers through the entry-point groups ``insitu.readers``, ``insitu.models``, ``insitu.linkers``, ``insitu.sinks``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any, Literal
+
+Group = Literal["readers", "models", "linkers", "sinks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A part that can be loaded: `target` is ``module:attribute``, `needs` the modules it imports beyond the core."""
+
+    name: str
+    target: str
+    about: str
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the modules in `needs` that are not installed."""
+        return tuple(m for m in self.needs if find_spec(m) is None)
+
+    def load(self) -> Any:  # noqa: ANN401 - whatever was registered
+        """Import the module and return the registered object."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+READERS: tuple[Entry, ...] = (
+    Entry("k2is", "insitu.read.k2is:K2ISReader", "Gatan K2-IS raw: .gtg and 8 sector .bin files"),
+    Entry("folder", "insitu.read.folder:FolderReader", "folder of numbered images (tif, png, jpg, dm3, dm4, mrc, npy)"),
+    Entry("tiff", "insitu.read.tiff:TiffReader", "TIFF, BigTIFF, OME-TIFF, ImageJ stacks"),
+    Entry("mrc", "insitu.read.mrc:MrcReader", "MRC, plain and Direct Electron"),
+    Entry("dm", "insitu.read.dm:DmReader", "Gatan DM3/DM4, single images and stacks"),
+    Entry("ser", "insitu.read.ser:SerReader", "FEI TIA .ser series"),
+    Entry("emd", "insitu.read.emd:EmdReader", "Velox and Berkeley EMD (the image stream)", ("h5py",)),
+    Entry("tvips", "insitu.read.tvips:TvipsReader", "TVIPS .tvips, also split over files"),
+    Entry("npy", "insitu.read.npy:NpyReader", "numpy .npy stacks"),
+    Entry("raw", "insitu.read.raw:RawReader", "raw frames with a JSON sidecar"),
+    Entry("zarr", "insitu.read.zarr:ZarrReader", "zarr and OME-Zarr arrays", ("zarr",)),
+    Entry("hdf5", "insitu.read.hdf5:Hdf5Reader", "HDF5 stacks", ("h5py",)),
+    Entry("video", "insitu.read.video:VideoReader", "MP4, MOV, AVI (lossy: not for measurement)", ("av",), "video"),
+    Entry("hyperspy", "insitu.read.hyperspy:HyperspyReader", "the rest, through rosettasciio", ("rsciio",), "hyperspy"),
+)
+
+MODELS: tuple[Entry, ...] = (
+    Entry("classical", "insitu.models.classical:Classical", "background-flattened, smoothed, thresholded; no weights"),
+    Entry("shallow", "insitu.models.shallow:Shallow", "one 9×9×32 convolution and a 1×1", ("torch",)),
+    Entry("unet", "insitu.models.unet:UNet", "four-level UNet 8-16-32-64 (Horwath 2020)", ("torch",)),
+    Entry("resunet", "insitu.models.resunet:ResUNet", "small residual UNet (Sytwu 2022)", ("torch",)),
+)
+
+LINKERS: tuple[Entry, ...] = (
+    Entry("optimal", "insitu.link.linker:OptimalLinker", "optimal assignment per subnet, streaming", ("numba",)),
+)
+
+SINKS: tuple[Entry, ...] = (Entry("run-folder", "insitu.store.commit:RunFolder", "the run folder of CONTRACTS"),)
+
+_BUILT_IN: dict[Group, tuple[Entry, ...]] = {
+    "readers": READERS,
+    "models": MODELS,
+    "linkers": LINKERS,
+    "sinks": SINKS,
+}
+
+
+def entries(group: Group) -> tuple[Entry, ...]:
+    """Return the records of a group: built-in first, then those of installed packages."""
+    plugged = (
+        Entry(p.name, p.value, f"from {p.dist.name if p.dist else '?'}") for p in entry_points(group=f"insitu.{group}")
+    )
+    return (*_BUILT_IN[group], *plugged)

@@ -1,7 +1,7 @@
 """Every column of every table once: name, dtype, unit, meaning.
 
-The parquet metadata, `docs/tables.md` and the readers of a run are generated from here. A column with a `calibrated` kind
-gets a twin in physical units (`y_px` style → `_nm`, `_nm2`) that exists only in runs whose pixel size is known.
+The parquet metadata, `docs/tables.md` and the readers of a run are generated from here. A column with a `calibrated`
+kind gets a twin in physical units (`_px` → `_nm`, `_nm2`) that exists only in runs whose pixel size is known.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
 
 
 def twin(column: Column) -> Column:
-    """Return the calibrated twin of a pixel column (``equivalent_diameter_px_first`` → ``equivalent_diameter_nm_first``)."""
+    """Return the calibrated twin of a pixel column: ``area_px`` → ``area_nm2``, ``y`` → ``y_nm``."""
     if column.calibrated == "area":
         return replace(column, name=column.name.replace("_px", "_nm2"), dtype="float64", unit="nm²", calibrated="")
     if column.calibrated == "speed":

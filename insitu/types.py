@@ -1,14 +1,14 @@
 """The values that flow through the engine, and the protocols of its replaceable parts.
 
-Everything here is frozen and made of numpy arrays and plain values: no torch, no pandas, no behaviour beyond what a value
-knows about itself. Lengths are camera pixels of the full frame unless a name says otherwise; pixel centres lie at integers,
-`y` points down, `x` right, boxes are half-open.
+Everything here is frozen and made of numpy arrays and plain values: no torch, no pandas, no behaviour beyond what a
+value knows about itself. Lengths are camera pixels of the full frame unless a name says otherwise; pixel centres lie at
+integers, `y` points down, `x` right, boxes are half-open.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -78,8 +78,8 @@ class SourceInfo:
 class Header:
     """What is known about one frame without reading its pixels.
 
-    `source` is the file the frame lies in (relative to the source's folder), `source_number` the number in the file name or
-    the page; `time_s` the start of exposure since frame 0, only when the source records it frame by frame.
+    `source` is the file the frame lies in (relative to the source's folder), `source_number` the number in the file name
+    or the page; `time_s` the start of exposure since frame 0, only when the source records it frame by frame.
     """
 
     source: str
@@ -241,13 +241,21 @@ class Particles:
     def __len__(self) -> int:
         return len(self.label)
 
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the particles of a frame that has none."""
+        dtypes = {"label": np.uint16, "area_px": np.int32, "touches_edge": np.bool_, "composite": np.bool_}
+        names = [f.name for f in fields(cls)]
+        boxes = dict.fromkeys((n for n in names if n.startswith("bbox_")), np.int32)
+        return cls(*(np.empty(0, (dtypes | boxes).get(n, np.float64)) for n in names))
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to particles; one row of ``events.parquet`` (units and meaning in `schema.EVENTS`).
 
-    `frame` is when it happened, `decided_frame` when enough had been seen to say so. The event number is given when it is
-    written, in order of decision.
+    `frame` is when it happened, `decided_frame` when enough had been seen to say so. The event number is given
+    when it is written, in order of decision.
     """
 
     kind: EventKind
@@ -327,7 +335,7 @@ class Reader(Protocol):
         """Shape, dtype, length and calibration."""
 
     def header(self, index: int) -> Header:
-        """What is known of frame `index` without its pixels; `status` is ``"missing"`` in a gap."""
+        """Tell what is known of frame `index` without its pixels; `status` is ``"missing"`` in a gap."""
 
     def read_into(self, index: int, out: NDArray[Any]) -> tuple[str, ...]:
         """Fill `out` (H, W, the source's dtype) with frame `index`; return flags.
@@ -380,7 +388,7 @@ class Sink(Protocol):
     def close(self) -> None:
         """Finish; everything given is durable afterwards."""
 
-    def __enter__(self) -> Sink: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,0 +1,76 @@
+"""Linker and event detector as one: the only state of the engine that lives from frame to frame.
+
+It sees used frames through `step` and unusable ones through `skip`; a bad or missing frame ends no track. What it has
+returned is final.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insitu.events import EventDetector
+from insitu.link.linker import OptimalLinker
+from insitu.runs import empty_runs
+from insitu.types import FrameResult, Particles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from insitu.options import EventOptions, LinkOptions
+    from insitu.types import Frame, Measured
+
+
+class Tracker:
+    """Give the particles of each frame their identity and say what happened to them.
+
+    Parameters
+    ----------
+    link, events : LinkOptions, EventOptions
+    shape : tuple of int
+        Height and width of the analysed region in camera px.
+    """
+
+    def __init__(self, link: LinkOptions, events: EventOptions, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self._linker = OptimalLinker(link)
+        self._detector = EventDetector(events, shape, link.memory_frames)
+
+    def step(self, frame: Frame, measured: Measured, threshold: float | None, flags: tuple[str, ...]) -> FrameResult:
+        """Link the particles of a used frame and decide what its arrival makes certain."""
+        particles = measured.particles
+        ids = self._linker.step(frame.index, np.column_stack([particles.y, particles.x]))
+        happened = self._detector.step(frame.index, measured, ids)
+        return FrameResult(
+            frame=frame,
+            runs=measured.runs,
+            particles=particles,
+            ids=ids,
+            events=happened,
+            n_small=measured.n_small,
+            threshold=threshold,
+            flags=(*flags, *measured.flags, *self._linker.flags, *self._detector.flags),
+        )
+
+    def skip(self, frame: Frame) -> FrameResult:
+        """Account for a bad or missing frame: a row with its reason, nothing else."""
+        return FrameResult(
+            frame=frame,
+            runs=empty_runs(self._shape),
+            particles=Particles.empty(),
+            ids=np.empty(0, np.int64),
+            flags=frame.flags,
+        )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return everything needed to go on, as named arrays."""
+        parts = {"link": self._linker.state(), "events": self._detector.state()}
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a state returned by `state`."""
+        for part, keeper in (("link", self._linker), ("events", self._detector)):
+            keeper.restore({k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")})

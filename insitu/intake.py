@@ -1,0 +1,216 @@
+"""From an opened source to batches of frames: the reader thread, its slots, and the account of every frame.
+
+Frames come out in timeline order, each exactly once, as `ok`, `bad` (with the reason) or `missing`. Slots are allocated once
+and reused; when none is free the reader waits, so nothing is ever dropped. This module and `pipeline` are the only ones with
+threads.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insitu.errors import BadFrame, EndOfSource, InputError
+from insitu.read import judge
+from insitu.types import Frame, Header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from insitu.types import Calibration, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The frames ``start + k·step`` below `stop` of the source's timeline; `stop` None means to its end."""
+
+    start: int = 0
+    stop: int | None = None
+    step: int = 1
+
+    def frame(self, plane: int) -> int:
+        """Return the source frame of label plane `plane`."""
+        return self.start + plane * self.step
+
+    def planes(self, n_frames: int | None) -> int | None:
+        """Return how many planes a source of `n_frames` has; None while that is unknown."""
+        if n_frames is None and self.stop is None:
+            return None
+        stop = min(s for s in (self.stop, n_frames) if s is not None)
+        return max(0, -(-(stop - self.start) // self.step))
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """Consecutive frames; `images[:used]` are the pixels of those that are ok, in order."""
+
+    frames: tuple[Frame, ...]
+    images: NDArray[Any]
+    used: int
+
+
+class Intake:
+    """Read the frames of a selection ahead of their use.
+
+    Parameters
+    ----------
+    reader : Reader
+    calibration : Calibration
+        Decides `time_s` where the source records no time of its own.
+    selection : Selection
+    batch : int
+        Usable frames per batch.
+    prefetch : int
+        Frames read ahead.
+    on_bad : {"skip", "stop"}
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        calibration: Calibration,
+        selection: Selection,
+        *,
+        batch: int = 1,
+        prefetch: int = 8,
+        on_bad: str = "skip",
+    ) -> None:
+        self._reader = reader
+        self._calibration = calibration
+        self._selection = selection
+        self._batch = batch
+        self._slots = max(2, -(-prefetch // batch) + 1)
+        self._on_bad = on_bad
+        self._held: dict[int, Frame] = {}
+
+    def frame(self, plane: int, slot: NDArray[Any]) -> Frame:
+        """Read plane `plane` into `slot` (H, W) and account for it.
+
+        Raises
+        ------
+        EndOfSource
+            The source of unknown length has ended.
+        InputError
+            The frame is bad and `on_bad` is ``"stop"``.
+        """
+        held = self._held.pop(plane, None)
+        if held is not None:
+            if held.image is not None:
+                np.copyto(slot, held.image)
+            return held
+        index = self._selection.frame(plane)
+        header = self._header(index)
+        if header.status == "missing":
+            return Frame(index, None, "missing", ("missing",), header, self._time(index, header))
+        try:
+            flags = (*self._reader.read_into(index, slot), *judge(slot))
+        except BadFrame as bad:
+            return self._bad(index, header, bad)
+        flags += self._irregular(index, header)
+        return Frame(index, slot, "ok", flags, header, self._time(index, header))
+
+    def reference(self, wanted: int, total: int | None) -> list[tuple[int, NDArray[Any]]]:
+        """Read the first `wanted` usable frames and hold them, so that a generator's frames are not lost.
+
+        Gives up after four times as many planes: a movie that begins with many bad frames has fewer references.
+        """
+        shape, dtype = self._reader.info.shape, self._reader.info.dtype
+        planes = range(4 * wanted if total is None else min(total, 4 * wanted))
+        for plane in planes:
+            try:
+                self._held[plane] = self.frame(plane, np.empty(shape, dtype))
+            except EndOfSource:
+                break
+            if sum(f.image is not None for f in self._held.values()) == wanted:
+                break
+        return [(f.index, f.image) for f in self._held.values() if f.image is not None]
+
+    def batches(self, first_plane: int, total: int | None) -> Iterator[FrameBatch]:
+        """Yield batches from plane `first_plane` on; a batch's slot is reused once the next one is asked for."""
+        height, width = self._reader.info.shape
+        free: queue.Queue[NDArray[Any]] = queue.Queue()
+        ready: queue.Queue[FrameBatch | BaseException | None] = queue.Queue()
+        for _ in range(self._slots):
+            free.put(np.empty((self._batch, height, width), self._reader.info.dtype))
+        stopped = threading.Event()
+
+        def read_ahead() -> None:
+            try:
+                for batch in self._fill(first_plane, total, free, stopped):
+                    ready.put(batch)
+                ready.put(None)
+            except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+                ready.put(error)
+
+        thread = threading.Thread(target=read_ahead, name="insitu-reader", daemon=True)
+        thread.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+                free.put(item.images)
+        finally:
+            stopped.set()
+            free.put(np.empty((0, 0, 0), self._reader.info.dtype))
+            thread.join()
+
+    def _fill(
+        self, first: int, total: int | None, free: queue.Queue[NDArray[Any]], stopped: threading.Event
+    ) -> Iterator[FrameBatch]:
+        plane = first
+        ended = False
+        while not ended and (total is None or plane < total):
+            slot = free.get()
+            if stopped.is_set():
+                return
+            frames: list[Frame] = []
+            used = 0
+            # unusable frames ride along without a place in the slot; the bound keeps a long gap from growing the batch
+            while used < self._batch and len(frames) < 4 * self._batch and (total is None or plane < total):
+                try:
+                    frame = self.frame(plane, slot[used])
+                except EndOfSource:
+                    ended = True
+                    break
+                frames.append(frame)
+                used += frame.status == "ok"
+                plane += 1
+            if frames:
+                yield FrameBatch(tuple(frames), slot, used)
+
+    def _bad(self, index: int, header: Header, bad: BadFrame) -> Frame:
+        if self._on_bad == "stop":
+            message = f"frame {index} of '{self._reader.info.path}' cannot be used: {bad}"
+            raise InputError(message, "repair the source, or go on without such frames: --on-bad skip") from bad
+        return Frame(index, None, "bad", (bad.reason,), header, self._time(index, header))
+
+    def _header(self, index: int) -> Header:
+        try:
+            return self._reader.header(index)
+        except BadFrame:
+            return Header(source="", source_number=index)
+
+    def _time(self, index: int, header: Header) -> float | None:
+        """Return the start of exposure: the user's frame rate, else the frame's own time, else the header's rate."""
+        step = self._calibration.s_per_frame
+        given = self._calibration.s_source.startswith("given")
+        if header.time_s is not None and not given:
+            return header.time_s
+        return None if step is None else index * step
+
+    def _irregular(self, index: int, header: Header) -> tuple[str, ...]:
+        """Flag a frame whose own time is more than a tenth of a frame off the regular beat since the frame before."""
+        step = self._calibration.s_per_frame
+        if header.time_s is None or not step or index == 0:
+            return ()
+        before = self._header(index - 1).time_s
+        if before is None or abs(header.time_s - before - step) <= 0.1 * step:
+            return ()
+        return ("irregular time",)

@@ -75,6 +75,14 @@ class LinkOptions:
     memory_frames: Annotated[
         int, Doc("Used frames a particle may be unseen and still keep its identity.", ge=0, le=1000)
     ] = 3
+    blank_frames: Annotated[
+        int,
+        Doc(
+            "Frames in a row in which most particles vanish at once (beam blanked) that do not count as unseen.",
+            ge=0,
+            le=100000,
+        ),
+    ] = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,21 @@
+"""Particles over time: `link` and `link_iter` with trackpy's signatures, `OptimalLinker` for the stream. Imported lazily."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from insitu.link.linker import OptimalLinker
+    from insitu.link.tables import link, link_iter
+
+__all__ = ["OptimalLinker", "link", "link_iter"]
+
+_HOMES = {"OptimalLinker": "insitu.link.linker", "link": "insitu.link.tables", "link_iter": "insitu.link.tables"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type of the asked name
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""Every setting there is, read off the dataclasses in `options`: its key, type, default, meaning and range, in words."""
+"""Every setting there is, read off the dataclasses in `options`: key, type, default, meaning and range in words."""
 
 from __future__ import annotations
 

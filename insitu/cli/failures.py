@@ -1,0 +1,148 @@
+"""From an exception to two lines on stderr and an exit code; the only place where errors are printed."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from insitu.errors import (
+    EXIT_BUG,
+    EXIT_COMMAND,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_RESOURCE,
+    EXIT_TERMINATED,
+    InsituError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+_EXIT_PIPE = 141  # 128 + SIGPIPE: whoever read our stdout has gone, which is not our error
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: cleaned up after like Ctrl-C, with an exit code of its own."""
+
+
+def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Invoke `command`; whatever happens becomes an exit code, and an error its two lines on stderr."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    before = _on_sigterm()
+    try:
+        code = _invoked(command, arguments)
+        sys.stdout.flush()
+    except BaseException as error:
+        if "--debug" in own and not isinstance(error, KeyboardInterrupt | SystemExit):
+            traceback.print_exc()
+        return _failed(error)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+    return code
+
+
+def say(message: str, hint: str) -> None:
+    """Print an error's two lines; each stays one line whatever a file name or a library put into it."""
+    for head, text in (("error:", message), ("hint: ", hint)):
+        print(head, " ".join(text.split()), file=sys.stderr)  # noqa: T201 - the one way out for errors
+
+
+def _invoked(command: click.Command, arguments: list[str]) -> int:
+    # not Command.main: it prints click's own texts and swallows interrupts
+    try:
+        with command.make_context("insitu", arguments) as context:
+            code = command.invoke(context)
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    return code if isinstance(code, int) else EXIT_DONE
+
+
+def _failed(error: BaseException) -> int:
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_DONE
+    if isinstance(error, BrokenPipeError):
+        # keeps the interpreter from complaining when it flushes stdout at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_PIPE
+    message, hint, code = explained(error)
+    say(message, hint)
+    return code
+
+
+def explained(error: BaseException) -> tuple[str, str, int]:
+    """Return message, hint and exit code for any exception."""
+    if isinstance(error, InsituError):
+        return error.message, error.hint, error.exit_code
+    if isinstance(error, click.ClickException):
+        return (*_misused(error), EXIT_COMMAND)
+    if isinstance(error, Terminated):
+        return "terminated", "nothing was lost that had been committed; go on with --resume", EXIT_TERMINATED
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return "interrupted", "nothing was lost that had been committed; go on with --resume", EXIT_INTERRUPTED
+    if isinstance(error, MemoryError):
+        return "memory exhausted", "try --set segment.batch=1 --set read.prefetch_frames=2, or a crop", EXIT_RESOURCE
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        where = f" at '{error.filename}'" if error.filename else ""
+        return f"no space left on the disk{where}", "free some space, then go on with --resume", EXIT_RESOURCE
+    place = traceback.extract_tb(error.__traceback__)
+    at = f" ({Path(place[-1].filename).name}:{place[-1].lineno})" if place else ""
+    what = f"{type(error).__name__}: {error}"[:300]
+    hint = "this is a bug: run again with --debug and report what it prints, with the output of insitu doctor"
+    return f"{what}{at}", hint, EXIT_BUG
+
+
+def _misused(error: click.ClickException) -> tuple[str, str]:
+    """Return message and hint for a wrong use of the command line."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "insitu"
+    see = f"see: {path} --help"
+    if isinstance(error, click.NoSuchOption):
+        return f"unknown option {error.option_name}", _nearest_option(error, context) or see
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        members = ", ".join(context.command.commands)
+        return f"{path} needs a command: {members}", see
+    if isinstance(error, click.BadOptionUsage):
+        return f"option {error.option_name} needs a value", f"write {error.option_name} VALUE; {see}"
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return f"{path} needs {error.param.make_metavar(context) if context else error.param.name}", see
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        return f"{error.param.opts[0]}: {error.message}", see
+    message = error.format_message().rstrip(".")
+    return message[:1].lower() + message[1:], see
+
+
+def _nearest_option(error: click.NoSuchOption, context: click.Context | None) -> str:
+    """Return the hint for an unknown option: an option much like it, else a setting, else an option a little like it."""
+    from insitu.settings import nearest
+
+    known = [o for p in context.command.params for o in p.opts] if context else []
+    near = difflib.get_close_matches(error.option_name, known, 1, 0.55)
+    if near and difflib.SequenceMatcher(None, error.option_name, near[0]).ratio() > 0.7:
+        return f"did you mean {near[0]}?"
+    setting = nearest(error.option_name.lstrip("-").replace("-", "_"))
+    if setting and "--set" in known:
+        return setting.replace("did you mean '", "did you mean --set ").replace("'?", "=VALUE?")
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _on_sigterm() -> Any:  # noqa: ANN401 - whatever handler was there
+    """Turn SIGTERM into `Terminated`; return the handler before, or None outside the main thread."""
+
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        return signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not the main thread: a test or an embedding program handles signals itself
+        return None

@@ -1,0 +1,73 @@
+"""Models: frames → particle probability, by the name of weights, a weights file, or a method without weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from insitu.errors import CommandError
+
+if TYPE_CHECKING:
+    from insitu.types import Model
+
+# The measured choice (docs/segmentation.md): best on the real Au crops, on empty supports and on a particle of 520 px.
+DEFAULT = "classical"
+METHODS = ("classical",)
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+
+
+def weights() -> tuple[str, ...]:
+    """Return the names of the weights that are shipped."""
+    return tuple(sorted(file.stem for file in WEIGHTS_FOLDER.glob("*.safetensors")))
+
+
+def names() -> tuple[str, ...]:
+    """Return everything `load` accepts by name."""
+    return ("default", *METHODS, *weights())
+
+
+def load(name_or_path: str, device: str = "cpu") -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    name_or_path : str
+        ``"default"``, a method without weights (``"classical"``), the name of shipped weights, an architecture whose
+        newest shipped weights are taken (``"unet"``), or a ``.safetensors`` file.
+    device : str
+        Where it will run.
+
+    Raises
+    ------
+    CommandError
+        No model of this name.
+    InputError
+        The file is missing, damaged, of another architecture, or not safetensors.
+    """
+    name = DEFAULT if name_or_path == "default" else name_or_path
+    if name == "classical":
+        from insitu.models.classical import Classical
+
+        return Classical()
+    file = WEIGHTS_FOLDER / f"{_shipped(name)}.safetensors"
+    if not file.is_file():
+        file = Path(name)
+    if not file.is_file() and not name.endswith((".safetensors", ".pt", ".pth")):
+        raise _unknown(name)
+    from insitu.models.checkpoint import load_network
+
+    return load_network(file, device)
+
+
+def _shipped(name: str) -> str:
+    """Return the newest shipped weights of an architecture, or the name itself."""
+    versions = [w for w in weights() if w == name or w.startswith(f"{name}-")]
+    return versions[-1] if versions else name
+
+
+def _unknown(name: str) -> CommandError:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, names(), n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    return CommandError(f"no model '{name}'", f"{hint}`insitu models list` shows: {', '.join(names())}")

@@ -1,0 +1,123 @@
+"""Smooth parts of an image: Gaussians from shifted sums, and an illumination surface that particles cannot bend.
+
+Element-wise additions only, so that a pixel's value depends neither on the batch nor on the number of threads; one
+shifted addition costs about 1 ms per 1792×1920 frame and core where a one-channel convolution costs tens.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+_BLOCK_PX = 16
+_DEGREE = 3
+_ITERATIONS = 30
+# Blocks farther than this many standard deviations on the particles' side carry no weight (Tukey's biweight).
+_REJECT_SIGMA = 3.0
+_MAD_TO_SIGMA = 1.482602218505602
+
+
+def gaussian_weights(sigma: float) -> list[float]:
+    """Return the half kernel [w0, w1, … wr], r = 3σ, with w0 + 2 Σ wi = 1."""
+    weights = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(max(1, round(3 * sigma)) + 1)]
+    total = weights[0] + 2 * sum(weights[1:])
+    return [w / total for w in weights]
+
+
+def smooth(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian of width `sigma` (px) of an image (H, W), borders repeated."""
+    from torch.nn import functional
+
+    weights = gaussian_weights(sigma)
+    reach, (height, width) = len(weights) - 1, image.shape
+    wide = functional.pad(image[None, None], (reach, reach, reach, reach), mode="replicate")[0, 0]
+    rows = wide[:, reach : reach + width] * weights[0]
+    for i in range(1, reach + 1):
+        rows.add_(wide[:, reach + i : reach + i + width] + wide[:, reach - i : reach - i + width], alpha=weights[i])
+    out = rows[reach : reach + height] * weights[0]
+    for i in range(1, reach + 1):
+        out.add_(rows[reach + i : reach + i + height] + rows[reach - i : reach - i + height], alpha=weights[i])
+    return out
+
+
+def background(image: torch.Tensor, *, symmetric: bool = False) -> torch.Tensor:
+    """Fit a cubic surface to the support of an image (H, W) and return it at every pixel.
+
+    Block means are fitted by iteratively reweighted least squares. Their scatter is measured below the surface, where
+    no particle lies; blocks above it lose their weight, so that a particle may cover a large part of the field. With
+    `symmetric` both sides are rejected alike (the polarity is not known yet).
+
+    Parameters
+    ----------
+    image : torch.Tensor of shape (H, W), float32
+        Particles positive unless `symmetric`.
+
+    Returns
+    -------
+    torch.Tensor of shape (H, W), float32, same unit and device.
+    """
+    import torch
+    from torch.nn import functional
+
+    height, width = image.shape
+    blocks = functional.avg_pool2d(image[None, None], _BLOCK_PX, ceil_mode=True, count_include_pad=False)[0, 0]
+    values = blocks.cpu().numpy().astype(np.float64)
+    degree = min(_DEGREE, *(side - 1 for side in values.shape))
+    surface = _robust_fit(values, degree, symmetric=symmetric)
+    y = _powers(_positions(height, values.shape[0]), degree)
+    x = _powers(_positions(width, values.shape[1]), degree)
+    full = [torch.from_numpy((a).astype(np.float32)).to(image.device) for a in (y @ surface, x.T)]
+    return full[0] @ full[1]
+
+
+def _positions(pixels: int, blocks: int) -> NDArray[np.float64]:
+    """Return where pixels lie on the block axis that runs from -1 (first block centre) to 1 (last)."""
+    return ((np.arange(pixels) + 0.5) / _BLOCK_PX - 0.5) / max(blocks - 1, 1) * 2 - 1
+
+
+def _powers(position: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
+    return np.stack([position**i for i in range(degree + 1)], axis=1)
+
+
+def _robust_fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) -> NDArray[np.float64]:
+    """Return the coefficients (degree + 1, degree + 1) of Σ c_ij y^i x^j, i + j ≤ degree."""
+    rows, columns = values.shape
+    y = _powers(np.linspace(-1, 1, rows) if rows > 1 else np.zeros(1), degree)
+    x = _powers(np.linspace(-1, 1, columns) if columns > 1 else np.zeros(1), degree)
+    terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    design = np.stack([np.outer(y[:, i], x[:, j]).ravel() for i, j in terms], axis=1)
+    target = values.ravel()
+    found = np.zeros(len(terms))
+    found[0] = np.median(target)
+    for _ in range(_ITERATIONS):
+        residual = target - design @ found
+        below = -residual[residual < 0]
+        scatter = _MAD_TO_SIGMA * float(np.median(below)) if below.size else 0.0
+        if scatter <= 1e-9 * (1.0 + abs(found[0])):
+            break
+        weighted = design * _weights(residual / scatter, symmetric=symmetric)[:, np.newaxis]
+        ridge = 1e-9 * len(target) * np.eye(len(terms))
+        moved = np.linalg.solve(design.T @ weighted + ridge, weighted.T @ target)
+        done = np.abs(moved - found).max() < 1e-4 * scatter
+        found = moved
+        if done:
+            break
+    surface = np.zeros((degree + 1, degree + 1))
+    for (i, j), value in zip(terms, found, strict=True):
+        surface[i, j] = value
+    return surface
+
+
+def _weights(residual: NDArray[np.floating], *, symmetric: bool) -> NDArray[np.float64]:
+    """Tukey's biweight on the particles' side, Huber's weight below the surface (or Tukey's on both)."""
+    biweight = np.clip(1 - (residual / _REJECT_SIGMA) ** 2, 0, None) ** 2
+    if symmetric:
+        return biweight
+    huber = 1.0 / np.maximum(1.0, np.abs(residual) / _REJECT_SIGMA)
+    return np.where(residual > 0, biweight, huber)

@@ -1,0 +1,141 @@
+"""Normalised frames → the row runs of each frame's mask, with their sums of counts and probability.
+
+The model sees one frame at a time on a CPU, where a batch gains nothing, and a batch of fixed shape on a GPU (the tail
+is padded by repeating its last frame), so that a mask depends neither on how a movie was split nor on its neighbours.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insitu.errors import CommandError
+from insitu.types import Segmented
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from insitu.options import SegmentOptions
+    from insitu.types import Model, Prepared
+
+# Probabilities are summed as integers round(65535 p): no order of summation can change them.
+PROBABILITY_STEPS = 65_535
+
+
+def resolve_device(name: str) -> str:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` into a device that exists.
+
+    Raises
+    ------
+    CommandError
+        The name is none of these, or the GPU is not there.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return name
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdecimal()) or name.endswith(":"):
+        raise CommandError(f"no device '{name}'", "choose auto, cpu, cuda or cuda:N")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= found:
+        raise CommandError(f"device '{name}' is not there: {found} GPUs are usable", "use --device auto or cpu")
+    return f"cuda:{int(number or 0)}"
+
+
+def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[Segmented]:
+    """Find the particles' pixels in a batch of frames.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        ``input`` (B, H, W) float32 on the model's device.
+    model : Model
+    options : SegmentOptions
+        `threshold` none = the model's own; `batch` is the network's batch shape on a GPU.
+
+    Returns
+    -------
+    list of Segmented
+        One per frame: unlabelled runs with sums of counts and of ``round(65535 p)``.
+    """
+    import torch
+
+    threshold = options.threshold if options.threshold is not None else float(getattr(model, "threshold", 0.5))
+    images = prepared.input
+    step = 1 if images.device.type == "cpu" else options.batch
+    found: list[Segmented] = []
+    with torch.inference_mode(), _arithmetic(images.device.type, options.precision):
+        for first in range(0, len(images), step):
+            chunk = images[first : first + step]
+            probability = _probabilities(model, _padded_batch(chunk, step))[: len(chunk)]
+            counts = prepared.counts[first : first + len(chunk)]
+            found += _runs(probability, counts, threshold, prepared)
+    return found
+
+
+def _padded_batch(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Repeat the last frame until the batch has the one shape the kernels were chosen for."""
+    import torch
+
+    short = size - len(images)
+    return images if short <= 0 else torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
+
+
+def _probabilities(model: Model, images: torch.Tensor) -> torch.Tensor:
+    """Call the model on frames padded (borders repeated) to the multiple of px it needs; (B, H, W) float32 in 0…1."""
+    import torch
+    from torch.nn import functional
+
+    height, width = images.shape[-2:]
+    multiple = int(getattr(model, "multiple", 1))
+    down, right = -height % multiple, -width % multiple
+    if down or right:
+        images = functional.pad(images.unsqueeze(1), (0, right, 0, down), mode="replicate").squeeze(1)
+    probability: torch.Tensor = model.probabilities(images)[:, :height, :width].float()
+    return torch.nan_to_num(probability, nan=0.0)
+
+
+def _runs(
+    probability: torch.Tensor,
+    counts: Any,  # noqa: ANN401 - array or tensor
+    threshold: float,
+    prepared: Prepared,
+) -> list[Segmented]:
+    """Cut at the threshold and extract the runs where the probabilities are."""
+    import torch
+
+    from insitu.runs import find_runs, find_runs_torch
+
+    masks = probability > threshold
+    quantised = (probability * PROBABILITY_STEPS).round().to(torch.int32)
+    if probability.device.type != "cpu":
+        runs = find_runs_torch(masks, counts, quantised, origin=prepared.origin, bin=prepared.bin)
+    else:
+        steps = quantised.numpy().astype(np.uint16)
+        runs = [
+            find_runs(mask.numpy(), raw, step, origin=prepared.origin, bin=prepared.bin)
+            for mask, raw, step in zip(masks, counts, steps, strict=True)
+        ]
+    return [Segmented(runs=r, threshold=threshold) for r in runs]
+
+
+@contextmanager
+def _arithmetic(device: str, precision: str) -> Iterator[None]:
+    """Deterministic kernels and the chosen precision for this block only; nothing global is left changed."""
+    import torch
+
+    cudnn = torch.backends.cudnn.flags(
+        enabled=True,
+        benchmark=False,
+        deterministic=True,
+        allow_tf32=False,
+    )
+    with cudnn, torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        yield

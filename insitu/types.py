@@ -41,6 +41,8 @@ class Calibration:
         Where `s_per_frame` came from.
     exposure_s : float or None
         Exposure time of one frame in s, where the source knows it.
+    nm_per_px_y : float or None
+        Pixel size along y in nm, only where the source states another one than along x (`nm_per_px`).
     """
 
     nm_per_px: float | None = None
@@ -48,6 +50,7 @@ class Calibration:
     s_per_frame: float | None = None
     s_source: str = "unknown"
     exposure_s: float | None = None
+    nm_per_px_y: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+"""What holds for a frame of any format: its slot, its size limits, grey from colour, and whether it can be used."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insitu.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from insitu.types import SourceInfo
+
+# 16384², almost three times the largest TEM camera mode (K3 super-resolution, 11520×8184). A frame beyond it is a
+# damaged header or a decompression bomb, and is refused before anything is allocated.
+MAX_FRAME_PX = 2**28
+
+GREY_NOTE = "RGB averaged to grey"
+
+
+def check_slot(out: NDArray[Any], info: SourceInfo) -> None:
+    """Refuse a slot that is not one frame of the source (ValueError: a mistake of the program, not of the user)."""
+    if out.shape != info.shape or out.dtype != info.dtype:
+        raise ValueError(f"a slot of {out.shape} {out.dtype} cannot hold a frame of {info.shape} {info.dtype}")
+
+
+def check_index(index: int, n_frames: int | None) -> None:
+    """Refuse an index outside the timeline (IndexError: a mistake of the program)."""
+    if index < 0 or (n_frames is not None and index >= n_frames):
+        raise IndexError(f"frame {index} of {n_frames}")
+
+
+def check_frame(height: int, width: int, where: str) -> None:
+    """Refuse a frame size that no camera gives.
+
+    Raises
+    ------
+    InputError
+        An empty side, or more than `MAX_FRAME_PX` pixels.
+    """
+    if height < 1 or width < 1 or height * width > MAX_FRAME_PX:
+        raise InputError(
+            f"'{where}' claims frames of {height} × {width} px; 1 to {MAX_FRAME_PX} px can be read",
+            "the header is damaged, or the file is not a movie: convert it again from the original",
+        )
+
+
+def camera_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
+    """Return the native dtype in which counts of `dtype` are handed on (a mask becomes uint8).
+
+    Raises
+    ------
+    InputError
+        Complex numbers, objects, records, dates, text.
+    """
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise InputError(f"'{where}' holds {dtype}, not camera counts", "export real intensities (integer or float)")
+    return dtype.newbyteorder("=")
+
+
+def grey(image: NDArray[Any], out: NDArray[Any]) -> None:
+    """Fill `out` (H, W) with the mean of the first three channels of `image` (H, W, 3 or 4), rounded for integers."""
+    colour = image[..., :3]
+    if out.dtype.kind == "f":
+        np.mean(colour, axis=-1, out=out)
+        return
+    total = colour.sum(axis=-1, dtype=np.int64)
+    out[...] = (total + 1) // 3  # nearest integer: a sum of three leaves remainder 0, 1 or 2, never a half
+
+
+def judge(image: NDArray[Any]) -> tuple[str, ...]:
+    """Return why a frame cannot be used: ``"all zero"``, ``"constant"``, ``"not finite"``; nothing where it can.
+
+    Integer frames with structure are left after their first row; a float frame costs one sum, because a sum is finite
+    only if every term is.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W)
+    """
+    first = image[0, 0]
+    if not (image[0] != first).any() and not (image != first).any():
+        if first == 0:
+            return ("all zero",)
+        return ("constant",)
+    if image.dtype.kind == "f" and not _finite(image):
+        return ("not finite",)
+    return ()
+
+
+def _finite(image: NDArray[Any]) -> bool:
+    with np.errstate(all="ignore"):
+        total = float(image.sum(dtype=np.float64 if image.dtype.itemsize == 8 else np.float32))
+    # a sum may overflow although every term is finite: then look at every pixel
+    return math.isfinite(total) or bool(np.isfinite(image).all())

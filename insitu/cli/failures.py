@@ -109,11 +109,8 @@ def _misused(error: click.ClickException) -> tuple[str, str]:
     see = f"see: {path} --help"
     if isinstance(error, click.NoSuchOption):
         return f"unknown option {error.option_name}", _nearest_option(error, context) or see
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        members = ", ".join(context.command.commands)
-        return f"{path} needs a command: {members}", see
-    if isinstance(error, click.BadOptionUsage):
-        return f"option {error.option_name} needs a value", f"write {error.option_name} VALUE; {see}"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and isinstance(error.ctx.command, click.Group):
+        return f"{path} needs a command: {', '.join(error.ctx.command.commands)}", see
     if isinstance(error, click.MissingParameter) and error.param is not None:
         return f"{path} needs {error.param.make_metavar(context) if context else error.param.name}", see
     if isinstance(error, click.BadParameter) and error.param is not None:
@@ -123,7 +120,7 @@ def _misused(error: click.ClickException) -> tuple[str, str]:
 
 
 def _nearest_option(error: click.NoSuchOption, context: click.Context | None) -> str:
-    """Return the hint for an unknown option: an option much like it, else a setting, else an option a little like it."""
+    """Return the hint for an unknown option: a near option, else a setting, else a less near option."""
     from insitu.settings import nearest
 
     known = [o for p in context.command.params for o in p.opts] if context else []

@@ -1,0 +1,108 @@
+"""Were the events found: per kind, within a number of frames and a distance, each true event at most once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insitu.evaluate.objects import ratios
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class EventScores:
+    """One kind of event; `delay_frames` is the mean of found − true frame over the matched ones."""
+
+    kind: str
+    truth: int
+    found: int
+    matched: int
+    precision: float
+    recall: float
+    f1: float
+    delay_frames: float
+    settings: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the scores as plain values."""
+        return asdict(self)
+
+
+def score(
+    truth: pd.DataFrame,
+    found: pd.DataFrame,
+    *,
+    frames: int = 5,
+    distance_px: float = 15.0,
+    kinds: Sequence[str] | None = None,
+    same: Mapping[str, str] | None = None,
+) -> dict[str, EventScores]:
+    """Match events of equal kind greedily, the nearest in time and place first.
+
+    Parameters
+    ----------
+    truth, found : DataFrame
+        Columns ``kind, frame, y, x`` (px).
+    frames : int
+        A found event lies at most so many frames from the true one, before or after.
+    distance_px : float
+        And at most so far away.
+    kinds : sequence of str, optional
+        Kinds to score; by default those that occur in the truth. Of a kind that the truth does not record, every found
+        event counts as false.
+    same : mapping, optional
+        Kinds that count as another one, in both tables (``{"nucleation": "appearance"}``).
+
+    Returns
+    -------
+    dict
+        Kind → `EventScores`.
+    """
+    settings = {"frames": frames, "distance_px": distance_px, "same": dict(same or {})}
+    kind_truth, kind_found = _kinds(truth, same or {}), _kinds(found, same or {})
+    if kinds is None:
+        kinds = sorted(set(kind_truth))
+    scores: dict[str, EventScores] = {}
+    for kind in kinds:
+        true, made = truth[kind_truth == kind], found[kind_found == kind]
+        pairs = _greedy(true, made, frames, distance_px)
+        precision, recall, f1 = ratios(len(pairs), len(made) - len(pairs), len(true) - len(pairs))
+        delays = [int(made["frame"].iloc[j]) - int(true["frame"].iloc[i]) for i, j in pairs]
+        delay = float(np.mean(delays)) if delays else float("nan")
+        scores[kind] = EventScores(kind, len(true), len(made), len(pairs), precision, recall, f1, delay, settings)
+    return scores
+
+
+def _greedy(true: pd.DataFrame, made: pd.DataFrame, frames: int, distance_px: float) -> list[tuple[int, int]]:
+    """Return pairs of positions (in `true`, in `made`), nearest first; ties go to the earlier rows."""
+    if not len(true) or not len(made):
+        return []
+    late = np.abs(true["frame"].to_numpy(float)[:, None] - made["frame"].to_numpy(float)[None, :])
+    far = np.hypot(
+        true["y"].to_numpy(float)[:, None] - made["y"].to_numpy(float)[None, :],
+        true["x"].to_numpy(float)[:, None] - made["x"].to_numpy(float)[None, :],
+    )
+    i, j = np.nonzero((late <= frames) & (far <= distance_px))
+    cost = late[i, j] / max(frames, 1) + far[i, j] / distance_px
+    taken_true: set[int] = set()
+    taken_made: set[int] = set()
+    pairs: list[tuple[int, int]] = []
+    for k in np.argsort(cost, kind="stable"):
+        a, b = int(i[k]), int(j[k])
+        if a not in taken_true and b not in taken_made:
+            taken_true.add(a)
+            taken_made.add(b)
+            pairs.append((a, b))
+    return pairs
+
+
+def _kinds(table: pd.DataFrame, same: Mapping[str, str]) -> NDArray[Any]:
+    """Return the kind of every row, with those of `same` replaced."""
+    return np.array([same.get(k, k) for k in table["kind"]], dtype=object)

@@ -1,4 +1,4 @@
-"""The functions of `_run_kernels` in plain numpy, for machines without numba: slower, the same bits."""
+"""The loops of `_run_loops` in plain numpy, for machines without numba: slower, the same bits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu._run_loops import step_kinds
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Run = NDArray[np.int32]
+    from insitu._run_loops import Column, Lines
 
 
-def extract(mask: NDArray[np.uint8]) -> tuple[Run, Run, Run]:
-    """Return (row, start, stop) of the nonzero runs of a uint8 mask (H, W)."""
+def extract(mask: NDArray[np.uint8]) -> Lines:
+    """Return the runs of nonzero pixels of a mask (H, W)."""
     height, width = mask.shape
     framed = np.zeros((height, width + 2), np.bool_)
     framed[:, 1:-1] = mask
@@ -21,8 +23,9 @@ def extract(mask: NDArray[np.uint8]) -> tuple[Run, Run, Run]:
     return row[0::2].astype(np.int32), column[0::2].astype(np.int32), column[1::2].astype(np.int32)
 
 
-def run_sums(row: Run, start: Run, stop: Run, image: NDArray[Any]) -> NDArray[Any]:
-    """Return the sum of `image` (H, W) over each run: int64, or float64 for a float image."""
+def run_sums(lines: Lines, image: NDArray[Any]) -> NDArray[Any]:
+    """Return the sum of an image (H, W) over each run: int64, or float64, left to right, for a float image."""
+    row, start, stop = lines
     length = (stop - start).astype(np.int64)
     first = row.astype(np.int64) * image.shape[1] + start
     flat = image.reshape(-1)
@@ -41,10 +44,12 @@ def run_sums(row: Run, start: Run, stop: Run, image: NDArray[Any]) -> NDArray[An
     return sums
 
 
-def unite(row: Run, start: Run, stop: Run) -> tuple[Run, int]:
+def unite(lines: Lines) -> tuple[Column, int]:
     """Return the 8-connected component of each run, numbered in raster order, and their number."""
-    key = row.astype(np.int64) * (int(stop.max(initial=0)) + 2)
-    above = key - (int(stop.max(initial=0)) + 2)
+    row, start, stop = lines
+    pitch = int(stop.max(initial=0)) + 2
+    key = row.astype(np.int64) * pitch
+    above = key - pitch
     low = np.searchsorted(key + stop, above + start, side="left")
     high = np.searchsorted(key + start, above + stop, side="right")
     count = np.maximum(high - low, 0)
@@ -62,11 +67,11 @@ def unite(row: Run, start: Run, stop: Run) -> tuple[Run, int]:
     return number[parent].astype(np.int32), int(number[-1]) if len(row) else 0
 
 
-def intersect(a: tuple[Run, Run, Run], b: tuple[Run, Run, Run]) -> NDArray[np.int64]:
-    """Return (3, K): index of the run in `a`, of the run in `b`, and the pixels they share, for every pair that does."""
-    width = max(int(a[2].max(initial=0)), int(b[2].max(initial=0))) + 1
-    low = np.searchsorted(b[0] * np.int64(width) + b[2], a[0] * np.int64(width) + a[1], side="right")
-    high = np.searchsorted(b[0] * np.int64(width) + b[1], a[0] * np.int64(width) + a[2], side="left")
+def intersect(a: Lines, b: Lines) -> NDArray[np.int64]:
+    """Return (3, K): run of `a`, run of `b` and the pixels they share, for every pair that shares any."""
+    pitch = np.int64(max(a[2].max(initial=0), b[2].max(initial=0)) + 1)
+    low = np.searchsorted(b[0] * pitch + b[2], a[0] * pitch + a[1], side="right")
+    high = np.searchsorted(b[0] * pitch + b[1], a[0] * pitch + a[2], side="left")
     count = np.maximum(high - low, 0)
     i = np.repeat(np.arange(len(a[0])), count)
     j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
@@ -74,14 +79,15 @@ def intersect(a: tuple[Run, Run, Run], b: tuple[Run, Run, Run]) -> NDArray[np.in
     return np.stack([i, j, shared]).astype(np.int64)
 
 
-def fill(row: Run, start: Run, stop: Run, value: NDArray[Any], out: NDArray[Any]) -> None:
-    """Write `value` of each run into its pixels of `out` (H, W)."""
-    for y, first, end, v in zip(row.tolist(), start.tolist(), stop.tolist(), value, strict=True):
+def fill(lines: Lines, value: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write the value of each run into its pixels of `out` (H, W)."""
+    for y, first, end, v in zip(*(column.tolist() for column in lines), value, strict=True):
         out[y, first:end] = v
 
 
-def moments(row: Run, start: Run, stop: Run, label: Run, n: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return per label the sums (n, 6) of 1, y, x, y², xy, x² over its pixels, and its half-open box (n, 4) y0 x0 y1 x1."""
+def moments(lines: Lines, label: Column, n: int) -> tuple[NDArray[np.int64], Column]:
+    """Return per label the sums (n, 6) of 1, y, x, y², xy, x² over its pixels and its box (n, 4) y0 x0 y1 x1."""
+    row, start, stop = lines
     y, a, length = row.astype(np.int64), start.astype(np.int64), (stop - start).astype(np.int64)
     along = length * a + length * (length - 1) // 2
     square = length * a * a + a * length * (length - 1) + (length - 1) * length * (2 * length - 1) // 6
@@ -97,19 +103,18 @@ def moments(row: Run, start: Run, stop: Run, label: Run, n: int) -> tuple[NDArra
     return sums, box
 
 
-def totals(label: Run, values: NDArray[Any], n: int) -> NDArray[Any]:
+def totals(label: Column, values: NDArray[Any], n: int) -> NDArray[Any]:
     """Return the sum per label of a value per run, added in raster order, in the dtype of `values`."""
     out = np.zeros(n, values.dtype)
     np.add.at(out, label - 1, values)
     return out
 
 
-def border_steps(
-    row: Run, start: Run, stop: Run, label: Run, n: int, shape: tuple[int, int], kind: Run
-) -> NDArray[np.int64]:
-    """Count per label the border pixels (n, 3) of each kind of step; `kind` maps a neighbourhood code to 0…2 or −1."""
+def border_steps(lines: Lines, label: Column, n: int, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Count per label its border pixels (n, 3) by kind of step, see `step_kinds`."""
     labels = np.zeros((shape[0] + 2, shape[1] + 2), np.int32)
-    fill(row + np.int32(1), start + np.int32(1), stop + np.int32(1), label, labels)
+    row, start, stop = (column + np.int32(1) for column in lines)
+    fill((row, start, stop), label, labels)
     flat, pitch = labels.reshape(-1), shape[1] + 2
     inside = np.flatnonzero(flat)
     beside = (-pitch, pitch, -1, 1)
@@ -123,6 +128,7 @@ def border_steps(
     for step in (-pitch - 1, -pitch + 1, pitch - 1, pitch + 1):
         code += 10 * (border[at + step] == border[at])
     steps = np.zeros((n, 3), np.int64)
-    counted = kind[code] >= 0
-    np.add.at(steps, (flat[at[counted]] - 1, kind[code[counted]]), 1)
+    kind = step_kinds()[code]
+    counted = kind >= 0
+    np.add.at(steps, (flat[at[counted]] - 1, kind[counted]), 1)
     return steps

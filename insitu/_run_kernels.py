@@ -1,80 +1,98 @@
-"""Loops over runs, compiled by numba: the fast half of `runs` and `measure`.
+"""The loops of `_run_loops`, compiled by numba; no kernel holds the GIL.
 
-`_run_arrays` has the same functions in plain numpy for machines without numba; both give the same bits. All kernels of the
-room live in this one file because numba's disk cache notices changes only in the file that defines a function.
-
-Run arrays are int32, C-contiguous and in raster order; labels are 1…n. No kernel holds the GIL.
+All kernels stand in this one file: numba's disk cache notices a change only in the file of the function that is called.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
 import numpy as np
+
+from insitu._run_loops import step_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    Run = NDArray[np.int32]
+    from insitu._run_loops import Column, Lines
+
+    Mark = tuple[
+        Column, Column, Column
+    ]  # label of each border pixel of a row (one column of margin), their columns, how many
+    Words = NDArray[np.uint64]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 # Typed constants: numba compares a uint64 with a Python integer as floats and loses the low bits.
-ONES = np.uint64(0x0101010101010101)
-HIGHS = np.uint64(0x8080808080808080)
-ZERO = np.uint64(0)
+NONE = np.uint64(0)
+ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+HIGH = np.uint64(0x8080808080808080)
+LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
+POSITIONS = np.uint64(0x0001020304050607)
+TOP_BYTE = np.uint64(56)
+HIGH_BIT = np.uint64(7)
 
 
 def kernel(function: F) -> F:
     """Compile `function` on first use, with a disk cache where one can be written (a read-only install has none)."""
     try:
-        compiled: F = numba.njit(cache=True, nogil=True)(function)
+        return cast("F", numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # no writable place for the cache: compile in memory, once a process
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
+        return cast("F", numba.njit(nogil=True)(function))
 
 
 @kernel
-def _skip_zeros(flat: NDArray[np.uint8], words: NDArray[np.uint64], i: int, end: int) -> int:
-    """Return the first index in [i, end) whose byte is not zero, or `end`."""
-    while i < end and i & 7:
-        if flat[i]:
-            return i
-        i += 1
+def _nonzero_bytes(word: np.uint64) -> np.uint64:
+    """Set the high bit of each byte that is not zero, clear all other bits."""
+    return (((word & LOW) + LOW) | word) & HIGH
+
+
+@kernel
+def _first_byte(marked: np.uint64, word: int) -> int:
+    """Return the flat index of the lowest byte whose high bit is set (little-endian: the leftmost pixel)."""
+    lowest = marked & (NONE - marked)
+    position = ((lowest >> HIGH_BIT) * POSITIONS) >> TOP_BYTE
+    return (word << 3) + int(position)
+
+
+@kernel
+def _next_inside(words: Words, i: int, end: int) -> int:
+    """Return the first flat index in [i, end) whose pixel is not zero, or `end`."""
     w = i >> 3
-    last = end >> 3
-    while w < last and words[w] == ZERO:
+    marked = _nonzero_bytes(words[w]) & (ALL << np.uint64((i & 7) << 3))
+    if marked == NONE:
+        last = (end + 7) >> 3
         w += 1
-    i = max(i, w << 3)
-    while i < end and not flat[i]:
-        i += 1
-    return i
+        while w + 4 <= last and (words[w] | words[w + 1] | words[w + 2] | words[w + 3]) == NONE:
+            w += 4
+        while w < last and words[w] == NONE:
+            w += 1
+        if w >= last:
+            return end
+        marked = _nonzero_bytes(words[w])
+    return min(end, _first_byte(marked, w))
 
 
 @kernel
-def _skip_ones(flat: NDArray[np.uint8], words: NDArray[np.uint64], i: int, end: int) -> int:
-    """Return the first index in [i, end) whose byte is zero, or `end`."""
-    while i < end and i & 7:
-        if not flat[i]:
-            return i
-        i += 1
+def _next_outside(words: Words, i: int, end: int) -> int:
+    """Return the first flat index in [i, end) whose pixel is zero, or `end`."""
     w = i >> 3
-    last = end >> 3
-    # (v − 0x01…) & ~v & 0x80… is zero exactly when no byte of v is zero, whatever the bytes are
-    while w < last and ((words[w] - ONES) & ~words[w] & HIGHS) == ZERO:
+    last = (end + 7) >> 3
+    marked = (_nonzero_bytes(words[w]) ^ HIGH) & (ALL << np.uint64((i & 7) << 3))
+    while marked == NONE:
         w += 1
-    i = max(i, w << 3)
-    while i < end and flat[i]:
-        i += 1
-    return i
+        if w >= last:
+            return end
+        marked = _nonzero_bytes(words[w]) ^ HIGH
+    return min(end, _first_byte(marked, w))
 
 
 @kernel
-def _scan(flat: NDArray[np.uint8], words: NDArray[np.uint64], height: int, width: int) -> NDArray[np.int32]:
-    """Return the runs of a flat mask as an int32 array (3, R): row, start, stop."""
+def _scan(words: Words, height: int, width: int) -> Column:
+    """Return the runs (3, R) of a mask given as words of eight pixels; rows need not begin at a word."""
     room = 16384 + width
     found = np.empty((3, room), np.int32)
     n = 0
@@ -86,60 +104,53 @@ def _scan(flat: NDArray[np.uint8], words: NDArray[np.uint64], height: int, width
             found = grown
         first = y * width
         end = first + width
-        i = _skip_zeros(flat, words, first, end)
+        i = _next_inside(words, first, end)
         while i < end:
-            stop = _skip_ones(flat, words, i, end)
+            stop = _next_outside(words, i, end)
             found[0, n] = y
             found[1, n] = i - first
             found[2, n] = stop - first
             n += 1
-            i = _skip_zeros(flat, words, stop, end)
+            i = _next_inside(words, stop, end) if stop < end else end
     return found[:, :n].copy()
 
 
-def extract(mask: NDArray[np.uint8]) -> tuple[Run, Run, Run]:
-    """Return (row, start, stop) of the nonzero runs of a C-contiguous uint8 mask (H, W), eight pixels at a time."""
+def extract(mask: NDArray[np.uint8]) -> Lines:
+    """Return the runs of nonzero pixels of a C-contiguous mask (H, W), reading eight pixels at a time."""
+    if mask.size == 0:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32)
     flat = mask.reshape(-1)
-    words = flat[: len(flat) // 8 * 8].view(np.uint64)
-    if not words.flags.aligned:  # a view that starts inside a word
-        flat = flat.copy()
-        words = flat[: len(flat) // 8 * 8].view(np.uint64)
-    found = _scan(flat, words, *mask.shape)
-    return found[0], found[1], found[2]
+    if mask.size % 8 or not flat[: mask.size // 8 * 8].view(np.uint64).flags.aligned:
+        flat = np.zeros(-(-mask.size // 8) * 8, np.uint8)
+        flat[: mask.size] = mask.reshape(-1)
+    row, start, stop = _scan(flat.view("<u8"), *mask.shape)
+    return row, start, stop
 
 
 @kernel
-def _sum_integers(row: Run, start: Run, stop: Run, image: NDArray[Any], out: NDArray[np.int64]) -> None:
+def _sum_runs(lines: Lines, image: NDArray[Any], out: NDArray[Any]) -> None:
+    row, start, stop = lines
+    zero = out.dtype.type(0)
+    flat = image.reshape(image.size)
     for r in range(len(row)):
-        total = np.int64(0)
-        for x in range(start[r], stop[r]):
-            total += np.int64(image[row[r], x])
+        total = zero
+        first = np.uint64(row[r]) * np.uint64(image.shape[1])  # unsigned indices: no test for negative ones in the loop
+        for i in range(first + np.uint64(start[r]), first + np.uint64(stop[r])):
+            total += out.dtype.type(flat[i])
         out[r] = total
 
 
-@kernel
-def _sum_floats(row: Run, start: Run, stop: Run, image: NDArray[Any], out: NDArray[np.float64]) -> None:
-    for r in range(len(row)):
-        total = 0.0
-        for x in range(start[r], stop[r]):  # left to right: the order is part of the result
-            total += np.float64(image[row[r], x])
-        out[r] = total
-
-
-def run_sums(row: Run, start: Run, stop: Run, image: NDArray[Any]) -> NDArray[Any]:
-    """Return the sum of `image` (H, W), C-contiguous, over each run: int64, or float64 for a float image."""
-    if image.dtype.kind == "f":
-        totals = np.empty(len(row), np.float64)
-        wide = image if image.dtype.itemsize >= 4 else image.astype(np.float64)
-        _sum_floats(row, start, stop, wide, totals)
-        return totals
-    sums = np.empty(len(row), np.int64)
-    _sum_integers(row, start, stop, image, sums)
+def run_sums(lines: Lines, image: NDArray[Any]) -> NDArray[Any]:
+    """Return the sum of an image (H, W) over each run: int64, or float64, left to right, for a float image."""
+    if image.dtype == np.float16:  # numba has no arithmetic for it
+        image = image.astype(np.float64)
+    sums = np.empty(len(lines[0]), np.float64 if image.dtype.kind == "f" else np.int64)
+    _sum_runs(lines, image, sums)
     return sums
 
 
 @kernel
-def _root(parent: Run, i: int) -> int:
+def _root(parent: Column, i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -147,8 +158,9 @@ def _root(parent: Run, i: int) -> int:
 
 
 @kernel
-def _join_rows(parent: Run, start: Run, stop: Run, above: int, here: int, end: int) -> None:
-    """Unite each run of a row [here, end) with the runs it touches, corners included, in the row above [above, here)."""
+def _join_rows(parent: Column, lines: Lines, above: int, here: int, end: int) -> None:
+    """Unite each run of a row [here, end) with those it touches, corners included, in the row above [above, here)."""
+    _, start, stop = lines
     k = above
     for j in range(here, end):
         while k < here and stop[k] < start[j]:
@@ -157,29 +169,26 @@ def _join_rows(parent: Run, start: Run, stop: Run, above: int, here: int, end: i
         while m < here and start[m] <= stop[j]:
             a = _root(parent, m)
             b = _root(parent, j)
-            if a < b:
-                parent[b] = a
-            elif b < a:
-                parent[a] = b
+            parent[max(a, b)] = min(a, b)
             m += 1
 
 
 @kernel
-def _unite(row: Run, start: Run, stop: Run, label: Run) -> int:
-    runs = len(row)
-    parent = np.arange(runs).astype(np.int32)
+def _unite(lines: Lines, label: Column) -> int:
+    row = lines[0]
+    parent = np.arange(len(row)).astype(np.int32)
     above = 0
     here = 0
-    while here < runs:
+    while here < len(row):
         end = here
-        while end < runs and row[end] == row[here]:
+        while end < len(row) and row[end] == row[here]:
             end += 1
         if above < here and row[above] == row[here] - 1:
-            _join_rows(parent, start, stop, above, here, end)
+            _join_rows(parent, lines, above, here, end)
         above = here
         here = end
     n = 0
-    for r in range(runs):  # a root is the first run of its component, so numbers follow the raster
+    for r in range(len(row)):  # a root is the first run of its component, so numbers follow the raster
         if parent[r] == r:
             n += 1
             label[r] = n
@@ -188,60 +197,55 @@ def _unite(row: Run, start: Run, stop: Run, label: Run) -> int:
     return n
 
 
-def unite(row: Run, start: Run, stop: Run) -> tuple[Run, int]:
+def unite(lines: Lines) -> tuple[Column, int]:
     """Return the 8-connected component of each run, numbered in raster order, and their number."""
-    label = np.empty(len(row), np.int32)
-    return label, int(_unite(row, start, stop, label))
+    label = np.empty(len(lines[0]), np.int32)
+    return label, int(_unite(lines, label))
 
 
 @kernel
-def _intersect(
-    row_a: Run, start_a: Run, stop_a: Run, row_b: Run, start_b: Run, stop_b: Run, out: NDArray[np.int64]
-) -> int:
+def _intersect(a: Lines, b: Lines, out: NDArray[np.int64]) -> int:
+    row_a, start_a, stop_a = a
+    row_b, start_b, stop_b = b
     i = 0
     j = 0
     n = 0
     while i < len(row_a) and j < len(row_b):
-        if row_a[i] != row_b[j]:
-            if row_a[i] < row_b[j]:
+        if row_a[i] < row_b[j]:
+            i += 1
+        elif row_a[i] > row_b[j]:
+            j += 1
+        else:
+            shared = min(stop_a[i], stop_b[j]) - max(start_a[i], start_b[j])
+            if shared > 0:
+                out[0, n] = i
+                out[1, n] = j
+                out[2, n] = shared
+                n += 1
+            if stop_a[i] < stop_b[j]:
                 i += 1
             else:
                 j += 1
-            continue
-        shared = min(stop_a[i], stop_b[j]) - max(start_a[i], start_b[j])
-        if shared > 0:
-            out[0, n] = i
-            out[1, n] = j
-            out[2, n] = shared
-            n += 1
-        if stop_a[i] < stop_b[j]:
-            i += 1
-        else:
-            j += 1
     return n
 
 
-def intersect(a: tuple[Run, Run, Run], b: tuple[Run, Run, Run]) -> NDArray[np.int64]:
-    """Return (3, K): index of the run in `a`, of the run in `b`, and the pixels they share, for every pair that does."""
+def intersect(a: Lines, b: Lines) -> NDArray[np.int64]:
+    """Return (3, K): run of `a`, run of `b` and the pixels they share, for every pair that shares any."""
     out = np.empty((3, len(a[0]) + len(b[0])), np.int64)
-    return out[:, : _intersect(*a, *b, out)]
+    return out[:, : _intersect(a, b, out)]
 
 
 @kernel
-def _fill(row: Run, start: Run, stop: Run, value: NDArray[Any], out: NDArray[Any]) -> None:
+def fill(lines: Lines, value: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write the value of each run into its pixels of `out` (H, W)."""
+    row, start, stop = lines
     for r in range(len(row)):
         out[row[r], start[r] : stop[r]] = value[r]
 
 
-def fill(row: Run, start: Run, stop: Run, value: NDArray[Any], out: NDArray[Any]) -> None:
-    """Write `value` of each run into its pixels of `out` (H, W)."""
-    _fill(row, start, stop, value, out)
-
-
 @kernel
-def _moments(row: Run, start: Run, stop: Run, label: Run, sums: NDArray[np.int64], box: NDArray[np.int32]) -> None:
-    box[:, :2] = np.iinfo(np.int32).max
-    box[:, 2:] = 0
+def _moments(lines: Lines, label: Column, sums: NDArray[np.int64], box: Column) -> None:
+    row, start, stop = lines
     for r in range(len(row)):
         y = np.int64(row[r])
         a = np.int64(start[r])
@@ -260,21 +264,22 @@ def _moments(row: Run, start: Run, stop: Run, label: Run, sums: NDArray[np.int64
         box[k, 3] = max(box[k, 3], stop[r])
 
 
-def moments(row: Run, start: Run, stop: Run, label: Run, n: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return per label the sums (n, 6) of 1, y, x, y², xy, x² over its pixels, and its half-open box (n, 4) y0 x0 y1 x1."""
+def moments(lines: Lines, label: Column, n: int) -> tuple[NDArray[np.int64], Column]:
+    """Return per label the sums (n, 6) of 1, y, x, y², xy, x² over its pixels and its box (n, 4) y0 x0 y1 x1."""
     sums = np.zeros((n, 6), np.int64)
-    box = np.empty((n, 4), np.int32)
-    _moments(row, start, stop, label, sums, box)
+    box = np.zeros((n, 4), np.int32)
+    box[:, :2] = np.iinfo(np.int32).max
+    _moments(lines, label, sums, box)
     return sums, box
 
 
 @kernel
-def _total(label: Run, values: NDArray[Any], out: NDArray[Any]) -> None:
+def _total(label: Column, values: NDArray[Any], out: NDArray[Any]) -> None:
     for r in range(len(label)):
         out[label[r] - 1] += values[r]
 
 
-def totals(label: Run, values: NDArray[Any], n: int) -> NDArray[Any]:
+def totals(label: Column, values: NDArray[Any], n: int) -> NDArray[Any]:
     """Return the sum per label of a value per run, added in raster order, in the dtype of `values`."""
     out = np.zeros(n, values.dtype)
     _total(label, values, out)
@@ -282,93 +287,78 @@ def totals(label: Run, values: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 @kernel
-def _uncovered(
-    start: Run, stop: Run, label: Run, j: int, first: int, end: int, line: Run, seen: Run, n: int
-) -> tuple[int, int]:
-    """Note the pixels of run j that no run of its label covers in a neighbouring row [first, end).
+def _mark(border: Column, first: int, end: int, k: int) -> None:
+    """Note the pixels [first, end) of a row as border of label k, once each.
 
-    `line` holds the label of every border pixel found in this row, `seen` their columns. Returns the number found so far
-    and where the next run of this row must begin to look.
+    `border` (2, W + 2) holds the label at column x of the row in [0, x + 1], and in [1] the columns noted, behind their
+    number.
     """
-    while first < end and stop[first] <= start[j]:
-        first += 1
-    x = start[j]
-    k = first
-    while k < end and start[k] < stop[j]:
-        if label[k] == label[j]:
-            while x < start[k]:
-                if line[x + 1] != label[j]:
-                    line[x + 1] = label[j]
-                    seen[n] = x
-                    n += 1
-                x += 1
-            x = max(x, stop[k])
-        k += 1
-    while x < stop[j]:
-        if line[x + 1] != label[j]:
-            line[x + 1] = label[j]
-            seen[n] = x
-            n += 1
-        x += 1
-    return n, first
+    for x in range(first + 1, end + 1):
+        if border[0, x] != k:
+            border[0, x] = k
+            border[1, 0] += 1
+            border[1, border[1, 0]] = x
 
 
 @kernel
-def _border_line(start: Run, stop: Run, label: Run, offset: NDArray[np.int64], y: int, line: Run, seen: Run) -> int:
-    """Write the border pixels of row y (a 4-neighbour is not of the same label) to `line`; return their number."""
-    n = 0
-    above = offset[max(y - 1, 0)]
-    above_end = offset[y]
-    below = offset[y + 1]
-    below_end = offset[min(y + 2, len(offset) - 1)]
-    for j in range(offset[y], offset[y + 1]):
-        line[start[j] + 1] = label[j]
-        seen[n] = start[j]
-        n += 1
-        if stop[j] - start[j] > 1:
-            line[stop[j]] = label[j]
-            seen[n] = stop[j] - 1
-            n += 1
-        n, above = _uncovered(start, stop, label, j, above, above_end, line, seen, n)
-        n, below = _uncovered(start, stop, label, j, below, below_end, line, seen, n)
-    return n
+def _mark_uncovered(spans: Column, j: int, others: tuple[int, int], border: Column) -> int:
+    """Mark the pixels of run j that no run of its label covers among `others`, the runs [first, end) of a row beside.
+
+    `spans` (3, R) are start, stop and label. Returns the first of the others that the next run of the row must see.
+    """
+    begin, finish, label = spans[0, j], spans[1, j], spans[2, j]
+    first, end = others
+    while first < end and spans[1, first] <= begin:
+        first += 1
+    k = first
+    while k < end and spans[0, k] < finish:
+        if spans[2, k] == label:
+            _mark(border, begin, spans[0, k], label)
+            begin = max(begin, spans[1, k])
+        k += 1
+    _mark(border, begin, finish, label)
+    return first
+
+
+@kernel
+def _mark_row(spans: Column, offset: NDArray[np.int64], y: int, border: Column) -> None:
+    """Mark the border pixels of row y in place of those of an older row."""
+    for m in range(1, border[1, 0] + 1):
+        border[0, border[1, m]] = 0
+    border[1, 0] = 0
+    above = offset[y]
+    below = offset[y + 2]
+    for j in range(offset[y + 1], offset[y + 2]):
+        _mark(border, spans[0, j], spans[0, j] + 1, spans[2, j])
+        _mark(border, spans[1, j] - 1, spans[1, j], spans[2, j])
+        above = _mark_uncovered(spans, j, (above, offset[y + 1]), border)
+        below = _mark_uncovered(spans, j, (below, offset[y + 3]), border)
 
 
 @kernel
 def _border_steps(
-    start: Run, stop: Run, label: Run, offset: NDArray[np.int64], width: int, steps: NDArray[np.int64], kind: Run
+    spans: Column, offset: NDArray[np.int64], kind: Column, borders: Column, steps: NDArray[np.int64]
 ) -> None:
-    height = len(offset) - 1
-    line = np.zeros((3, width + 2), np.int32)  # border labels of rows y − 1, y, y + 1, a column of nothing on each side
-    seen = np.empty((3, width), np.int32)
-    count = np.zeros(3, np.int64)
-    for y in range(height + 1):
-        new = y % 3
-        for m in range(count[new]):
-            line[new, seen[new, m] + 1] = 0
-        count[new] = 0
-        if y < height:
-            count[new] = _border_line(start, stop, label, offset, y, line[new], seen[new])
-        if y == 0:
-            continue
-        here = line[(y + 2) % 3]
-        up = line[(y + 1) % 3]
-        down = line[new]
-        for m in range(count[(y + 2) % 3]):
-            x = seen[(y + 2) % 3, m] + 1
-            k = here[x]
-            beside = (up[x] == k) + (down[x] == k) + (here[x - 1] == k) + (here[x + 1] == k)
+    """Walk down the rows with the borders of three of them at hand: row y is complete when y + 1 has been marked."""
+    for y in range(len(offset) - 3):
+        _mark_row(spans, offset, y, borders[y % 3])
+        up, here, down = borders[(y + 1) % 3, 0], borders[(y + 2) % 3], borders[y % 3, 0]
+        for m in range(1, here[1, 0] + 1):
+            x = here[1, m]
+            k = here[0, x]
+            beside = (up[x] == k) + (down[x] == k) + (here[0, x - 1] == k) + (here[0, x + 1] == k)
             across = (up[x - 1] == k) + (up[x + 1] == k) + (down[x - 1] == k) + (down[x + 1] == k)
-            step = kind[10 * across + 2 * beside + 1]
+            step = kind[1 + 2 * beside + 10 * across]
             if step >= 0:
                 steps[k - 1, step] += 1
 
 
-def border_steps(
-    row: Run, start: Run, stop: Run, label: Run, n: int, shape: tuple[int, int], kind: Run
-) -> NDArray[np.int64]:
-    """Count per label the border pixels (n, 3) of each kind of step; `kind` maps a neighbourhood code to 0…2 or −1."""
+def border_steps(lines: Lines, label: Column, n: int, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Count per label its border pixels (n, 3) by kind of step, see `step_kinds`."""
+    row, start, stop = lines
+    # row y has the runs [offset[y + 1], offset[y + 2]); the rows above the first and below the last are empty
+    offset = np.searchsorted(row, np.arange(-1, shape[0] + 3, dtype=np.int32))
     steps = np.zeros((n, 3), np.int64)
-    offset = np.searchsorted(row, np.arange(shape[0] + 1, dtype=np.int32)).astype(np.int64)
-    _border_steps(start, stop, label, offset, shape[1], steps, kind)
+    borders = np.zeros((3, 2, shape[1] + 2), np.int32)
+    _border_steps(np.stack((start, stop, label)), offset, step_kinds(), borders, steps)
     return steps

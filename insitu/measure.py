@@ -1,7 +1,8 @@
 """Labelled runs → the particles of a frame: closed sums over runs, never a pass over pixels.
 
-Every quantity equals `skimage.measure.regionprops` (0.26). Second moments are summed as integers about the frame's corner and
-shifted, still as integers, to the pixel nearest the centroid: nothing cancels, and no order of summation changes a result.
+Every quantity equals `skimage.measure.regionprops` (0.26). Second moments are summed as integers about the frame's
+corner and shifted, still as integers, to the pixel nearest the centroid: nothing cancels, and no order of summation
+changes a result.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from insitu.runs import MAX_LABELS, loops, require_labels, select
+from insitu._run_loops import loops
+from insitu.runs import MAX_LABELS, lines_of, require_labels, select
 from insitu.types import Measured, Particles
 
 if TYPE_CHECKING:
@@ -22,21 +24,7 @@ if TYPE_CHECKING:
 FLAG_TOO_MANY = "too many particles"
 
 
-def _step_kinds() -> NDArray[np.int32]:
-    """Map the neighbourhood code of a border pixel (1 + 2 per side neighbour + 10 per corner neighbour) to its step.
-
-    Steps 0, 1, 2 are worth 1, √2 and (1 + √2)/2 px; −1 counts nothing. Benkrid & Crookes, Design and FPGA implementation of
-    a perimeter estimator, Queen's University of Belfast (2000), as in `skimage.measure.perimeter`.
-    """
-    kinds = np.full(50, -1, np.int32)
-    kinds[[5, 7, 15, 17, 25, 27]] = 0
-    kinds[[21, 33]] = 1
-    kinds[[13, 23]] = 2
-    return kinds
-
-
-STEP_KINDS = _step_kinds()
-STEP_LENGTHS = np.array([1.0, np.sqrt(2.0), (1.0 + np.sqrt(2.0)) / 2.0])
+STEP_LENGTHS = np.array([1.0, np.sqrt(2.0), (1.0 + np.sqrt(2.0)) / 2.0])  # px, of the kinds in `step_kinds`
 
 
 def measure(runs: Runs, options: MeasureOptions) -> Measured:
@@ -53,8 +41,8 @@ def measure(runs: Runs, options: MeasureOptions) -> Measured:
     -------
     Measured
         Particles in full-frame camera pixels and the runs they were measured from, numbered alike. Components below
-        `min_area_px` are left out and counted. Of more than 65 535 particles the smallest are left out (among equals, the
-        later in raster order) and the frame is flagged ``"too many particles"``.
+        `min_area_px` are left out and counted. Of more than 65 535 particles the smallest are left out (among equals,
+        the later in raster order) and the frame is flagged ``"too many particles"``.
 
     Raises
     ------
@@ -62,7 +50,7 @@ def measure(runs: Runs, options: MeasureOptions) -> Measured:
         The runs are not labelled.
     """
     require_labels(runs)
-    sums, box = loops().moments(runs.row, runs.start, runs.stop, runs.label, runs.n_labels)
+    sums, box = loops().moments(lines_of(runs), runs.label, runs.n_labels)
     keep = sums[:, 0] * runs.bin**2 >= options.min_area_px
     n_small = int(len(keep) - np.count_nonzero(keep))
     flags: tuple[str, ...] = ()
@@ -121,8 +109,8 @@ def _mean(runs: Runs, per_run: NDArray[np.int64] | None, area: NDArray[np.int64]
 def _ellipse(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
     """Return major and minor axis (mask px), eccentricity and orientation of the ellipse of equal second moments.
 
-    The axes are 4 √λ of the eigenvalues of the covariance of the pixel centres; the orientation is the angle from the y axis
-    to the major axis, counter-clockwise, ±π/4 where both variances are equal (scikit-image's convention).
+    The axes are 4 √λ of the eigenvalues λ of the covariance of the pixel centres; the orientation is the angle from the
+    y axis to the major axis, counter-clockwise, ±π/4 where both variances are equal (scikit-image's convention).
     """
     n, y, x, yy, xy, xx = sums.T
     near_y, near_x = (2 * y + n) // (2 * n), (2 * x + n) // (2 * n)
@@ -142,5 +130,5 @@ def _ellipse(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
 
 def _perimeter(runs: Runs) -> NDArray[np.float64]:
     """Return the perimeter of each label in mask px, as `skimage.measure.perimeter` gives it for the label alone."""
-    steps = loops().border_steps(runs.row, runs.start, runs.stop, runs.label, runs.n_labels, runs.shape, STEP_KINDS)
+    steps = loops().border_steps(lines_of(runs), runs.label, runs.n_labels, runs.shape)
     return np.asarray(steps @ STEP_LENGTHS, np.float64)

@@ -1,0 +1,176 @@
+"""``run.json``: what a run is, how it went, and whether a resumed run is still the same one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tomllib
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from insitu.errors import CommandError, InputError
+from insitu.schema import SCHEMA_VERSION
+from insitu.store import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from insitu.options import StoreOptions
+    from insitu.types import RunInfo
+
+# settings that change how a run is done, not what it gives: a resumed run may have others
+FREE_SETTINGS = ("store.unit_frames", "store.fsync", "read.prefetch_frames")
+
+
+def begin(info: RunInfo, options: StoreOptions, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``run.json`` when a run starts; `about` adds to it and cannot change what stands here."""
+    source = asdict(info.source) | {"dtype": str(info.source.dtype), "path": relative(info.source.path, info.out)}
+    source.pop("calibration")
+    given = dict(about)
+    content: dict[str, Any] = plain(
+        {
+            "schema": SCHEMA_VERSION,
+            "insitu": version("insitu"),
+            "status": "running",
+            "started": now(),
+            "finished": None,
+            "exit": None,
+            "counts": {},
+            "source": {**given.pop("source", {}), **source},
+            "calibration": asdict(info.calibration),
+            "geometry": geometry(info),
+            "store": asdict(options),
+            **{k: v for k, v in given.items() if k not in layout.RUN_KEYS},
+        }
+    )
+    return content
+
+
+def geometry(info: RunInfo) -> dict[str, Any]:
+    """Return what the numbers of a run refer to: region, origin, binning, first frame and step."""
+    return {
+        "region": list(info.region),
+        "origin": list(info.origin),
+        "bin": info.bin,
+        "first_frame": info.first_frame,
+        "step": info.step,
+    }
+
+
+def now() -> str:
+    """Return the time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def relative(source: str, out: Path) -> str:
+    """Return a source's path relative to the run folder where it exists, else as given."""
+    return Path(os.path.relpath(source, out)).as_posix() if source and Path(source).exists() else source
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return `value` as JSON can hold it: tuples as lists, NaN and infinity as null, paths and the rest as text."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+
+
+def encode(about: Mapping[str, Any]) -> bytes:
+    """Return the bytes of ``run.json``."""
+    return json.dumps(plain(about), indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def read_about(out: Path) -> dict[str, Any] | None:
+    """Read ``run.json``; None where there is none.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or a newer insitu wrote it.
+    """
+    try:
+        content = json.loads((out / layout.RUN).read_bytes())
+        schema, writer = int(content["schema"]), str(content["insitu"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"'{out / layout.RUN}' is not the run.json of an insitu run ({error})",
+            "name the folder of a run, as printed in the last line of `insitu run`",
+        ) from None
+    if schema > SCHEMA_VERSION:
+        raise InputError(
+            f"'{out}' was written by insitu {writer} (schema {schema}); "
+            f"this is {version('insitu')} (schema {SCHEMA_VERSION})",
+            "pip install -U insitu; the parquet tables open in pandas or duckdb meanwhile",
+        )
+    return dict(content)
+
+
+def describe(about: Mapping[str, Any], planes: int) -> str:
+    """Return when a run finished and how many frames it has, for people."""
+    frames = f"{planes:,} frames".replace(",", " ")
+    if about.get("finished"):
+        return f"finished {about['finished'][:16].replace('T', ' ')} UTC, {frames}"
+    return f"{about.get('status', 'running')}, not finished, {frames} safe"
+
+
+def check_same(
+    out: Path, stored: Mapping[str, Any], fresh: Mapping[str, Any], settings: str, stored_settings: str
+) -> None:
+    """Compare the run that a folder holds with the one that is to be resumed.
+
+    Compared are the settings (but `FREE_SETTINGS`), the source's shape, dtype and fingerprint, the calibration, the
+    geometry, and whatever the caller put into ``about["identity"]`` (device type, versions, model).
+
+    Raises
+    ------
+    CommandError
+        They differ; the message says where.
+    """
+    old, new = dict(_settings(stored_settings)), dict(_settings(settings))
+    writers = [_difference(k, stored, fresh) for k in ("schema", "insitu") if stored.get(k) != fresh.get(k)]
+    changed = [k for k in sorted({*old, *new} - {*FREE_SETTINGS}) if old.get(k) != new.get(k)]
+    differing = writers + [_difference(k, old, new) for k in changed]
+    for section, keys in _COMPARED.items():
+        was, is_ = stored.get(section) or {}, fresh.get(section) or {}
+        for key in keys or sorted({*was, *is_}):
+            if was.get(key) != is_.get(key):
+                differing.append(f"{section} {_difference(key, was, is_)}")
+    if differing:
+        raise CommandError(
+            f"'{out}' cannot be resumed: " + "; ".join(differing[:4]) + (" …" if len(differing) > 4 else ""),
+            f"repeat the first command (--config {out / layout.SETTINGS}), choose -o OTHER, or --overwrite",
+        )
+
+
+_COMPARED: dict[str, tuple[str, ...]] = {
+    "source": ("height", "width", "dtype", "fingerprint"),
+    "calibration": ("nm_per_px", "s_per_frame"),
+    "geometry": (),
+    "identity": (),
+}
+
+
+def _difference(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    return f"{key} was {old.get(key)}, now {new.get(key)}"
+
+
+def _settings(text: str) -> Iterator[tuple[str, Any]]:
+    def flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for key, value in table.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value
+
+    yield from flat(tomllib.loads(text), "")

@@ -63,6 +63,29 @@ def camera_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
     return dtype.newbyteorder("=")
 
 
+def credible(declared: int, available: int, frame_bytes: int) -> tuple[int, tuple[str, ...]]:
+    """Return how many frames a file is taken to have, and a note where that is not what it declares or holds.
+
+    Frames that are declared but lie behind the end of a file that was cut short stay on the timeline, where each becomes
+    a bad frame; a number far beyond what the file can hold is no number of frames.
+
+    Parameters
+    ----------
+    declared : int
+        Frames the header declares.
+    available : int
+        Bytes from the first pixel to the end of the file.
+    frame_bytes : int
+    """
+    whole = max(0, available) // frame_bytes
+    if declared <= whole:
+        return declared, ()
+    note = f"cut short: {declared} frames declared, {whole} complete"
+    if declared <= 10 * whole + 1000:
+        return declared, (note,)
+    return max(1, -(-max(0, available) // frame_bytes)), (note,)
+
+
 def grey(image: NDArray[Any], out: NDArray[Any]) -> None:
     """Fill `out` (H, W) with the mean of the first three channels of `image` (H, W, 3 or 4), rounded for integers."""
     colour = image[..., :3]

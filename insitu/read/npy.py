@@ -8,7 +8,7 @@ import numpy as np
 
 from insitu.errors import InputError
 from insitu.read.files import OpenFile, magic, shown
-from insitu.read.frames import camera_dtype, check_frame, check_index, check_slot
+from insitu.read.frames import camera_dtype, check_frame, check_index, check_slot, credible
 from insitu.types import Header, SourceInfo
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class NpyReader:
                 "save it again: numpy.save(name, numpy.ascontiguousarray(movie))",
             )
         self._stored = stored
-        present = (self._file.size - self._start) // (height * width * stored.itemsize)
-        notes = (f"cut short: {n_frames} frames declared, {present} complete",) if present < n_frames else ()
+        n_frames, notes = credible(n_frames, self._file.size - self._start, height * width * stored.itemsize)
         self.info = SourceInfo(name, "NPY", height, width, camera_dtype(stored, name), n_frames, notes=notes)
 
     @classmethod

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import errno
+import io
 import os
 import signal
 import sys
 import traceback
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+_DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 _EXIT_PIPE = 141  # 128 + SIGPIPE: whoever read our stdout has gone, which is not our error
 
 
@@ -38,17 +41,27 @@ def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> i
     """Invoke `command`; whatever happens becomes an exit code, and an error its two lines on stderr."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = _DEBUG.set("--debug" in own)
     before = _on_sigterm()
+    _any_name_on_stdout()
     try:
         code = _invoked(command, arguments)
         sys.stdout.flush()
     except BaseException as error:
-        if "--debug" in own and not isinstance(error, KeyboardInterrupt | SystemExit):
-            traceback.print_exc()
-        return _failed(error)
+        return _left(error)
     finally:
+        _DEBUG.reset(debug)
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+    return code
+
+
+def report(error: BaseException) -> int:
+    """Print the two lines of an error, with ``--debug`` after its traceback, and return its exit code."""
+    if _DEBUG.get() and not isinstance(error, KeyboardInterrupt):
+        traceback.print_exception(error)
+    message, hint, code = explained(error)
+    say(message, hint)
     return code
 
 
@@ -68,16 +81,20 @@ def _invoked(command: click.Command, arguments: list[str]) -> int:
     return code if isinstance(code, int) else EXIT_DONE
 
 
-def _failed(error: BaseException) -> int:
+def _left(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_DONE
     if isinstance(error, BrokenPipeError):
         # keeps the interpreter from complaining when it flushes stdout at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_PIPE
-    message, hint, code = explained(error)
-    say(message, hint)
-    return code
+    return report(error)
+
+
+def _any_name_on_stdout() -> None:
+    """Let file names pass that are no text in the locale's encoding, instead of failing after the work is done."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape" if sys.stdout.encoding.lower() == "utf-8" else "replace")
 
 
 def explained(error: BaseException) -> tuple[str, str, int]:

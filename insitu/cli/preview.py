@@ -1,0 +1,148 @@
+"""What a run would read, do and write: for ``--dry-run``, and as the first line of every run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from insitu.cli.console import size
+
+if TYPE_CHECKING:
+    from insitu.cli.parameters import FrameRange
+    from insitu.cli.sources import Target
+    from insitu.settings import Settings
+    from insitu.types import SourceInfo
+
+# What a frame of a run costs on disk: a row in the tables, and compressed labels; a particle on so many pixels of support.
+_BYTES_PER_PARTICLE = 190
+_BYTES_PER_PX = 0.006
+_PX_PER_PARTICLE = 8000
+
+
+def expected(target: Target, settings: Settings, frames: FrameRange | None, *, device: bool = True) -> dict[str, Any]:
+    """Return what a run of `target` would do, as plain values; nothing is written.
+
+    Parameters
+    ----------
+    target : Target
+    settings : Settings
+    frames : tuple, optional
+        (start, stop or None, step).
+    device : bool
+        Resolve the device, which imports torch.
+
+    Raises
+    ------
+    InputError, CalibrationError
+        As the run itself would.
+    """
+    from insitu.read import calibrated, open_source
+
+    reader = open_source(target.source)
+    try:
+        info = reader.info
+    finally:
+        reader.close()
+    calibration = calibrated(info, settings.calibration.nm_per_px, settings.calibration.fps)
+    count = _selected(info.n_frames, frames)
+    return {
+        "source": target.source,
+        "out": str(target.out.resolve()),
+        "format": info.format,
+        "frames": count,
+        "source_frames": info.n_frames,
+        "height": info.height,
+        "width": info.width,
+        "dtype": str(info.dtype),
+        "nm_per_px": calibration.nm_per_px,
+        "nm_source": calibration.nm_source,
+        "s_per_frame": calibration.s_per_frame,
+        "s_source": calibration.s_source,
+        "notes": list(info.notes),
+        "settings": {k: {"value": v, "origin": settings.origin(k)} for k, v in settings.changed().items()},
+        "device": _device(settings) if device else settings.segment.device,
+        "expected_bytes": _bytes(info, count, settings),
+        "free_bytes": free_bytes(target.out),
+    }
+
+
+def in_words(plan: dict[str, Any]) -> str:
+    """Return a plan as text, one fact a line."""
+    from insitu.settings.catalogue import to_toml
+
+    changed = [f"{k} = {to_toml(v['value'])}  ({v['origin']})" for k, v in plan["settings"].items()]
+    about = "unknown" if plan["expected_bytes"] is None else f"about {size(plan['expected_bytes'])}"
+    rows = [
+        ("movie", plan["source"]),
+        ("format", plan["format"]),
+        ("frames", _frames_in_words(plan)),
+        ("frame", f"{plan['height']}×{plan['width']} px, {plan['dtype']}"),
+        ("pixel size", pixel_in_words(plan)),
+        ("frame time", time_in_words(plan)),
+        *(("note", note) for note in plan["notes"]),
+        *(("setting", line) for line in changed or ["all as base"]),
+        ("device", plan["device"]),
+        ("would write", f"{plan['out']}  ({about}; {size(plan['free_bytes'])} free)"),
+    ]
+    return "\n".join(f"{name:<12} {text}" for name, text in rows)
+
+
+def in_one_line(plan: dict[str, Any]) -> str:
+    """Return the movie of a plan as one line."""
+    frame = f"{plan['height']}×{plan['width']} {plan['dtype']}"
+    return " · ".join(
+        [plan["source"], plan["format"], _frames_in_words(plan), frame, pixel_in_words(plan), time_in_words(plan)]
+    )
+
+
+def pixel_in_words(facts: dict[str, Any]) -> str:
+    """Return the pixel size and where it came from."""
+    if facts["nm_per_px"] is None:
+        return f"pixel size {facts['nm_source']}"
+    return f"{facts['nm_per_px']:.6g} nm/px ({facts['nm_source']})"
+
+
+def time_in_words(facts: dict[str, Any]) -> str:
+    """Return the time from frame to frame and where it came from."""
+    step = facts["s_per_frame"]
+    if step is None:
+        return f"frame time {facts['s_source']}"
+    return f"{step:.6g} s/frame ({facts['s_source']})"
+
+
+def free_bytes(place: Path) -> int:
+    """Return the free space of the disk on which `place` lies or would lie."""
+    here = Path(place).resolve()
+    while not here.exists():
+        here = here.parent
+    return shutil.disk_usage(here).free
+
+
+def _frames_in_words(plan: dict[str, Any]) -> str:
+    if plan["frames"] is None:
+        return "unknown number of frames"
+    if plan["frames"] != plan["source_frames"]:
+        return f"{plan['frames']} of {plan['source_frames']} frames"
+    return f"{plan['frames']} frames"
+
+
+def _selected(n_frames: int | None, frames: FrameRange | None) -> int | None:
+    start, stop, step = frames or (0, None, 1)
+    end = n_frames if stop is None else stop if n_frames is None else min(stop, n_frames)
+    return None if end is None else len(range(start, end, step))
+
+
+def _bytes(info: SourceInfo, count: int | None, settings: Settings) -> int | None:
+    """Return about how much a run writes: measured averages, right within a factor of three for usual movies."""
+    if count is None:
+        return None
+    area = info.height * info.width
+    labels = _BYTES_PER_PX * area / settings.prepare.bin**2 if settings.store.labels else 0.0
+    return round(count * (labels + _BYTES_PER_PARTICLE * area / _PX_PER_PARTICLE))
+
+
+def _device(settings: Settings) -> str:
+    from insitu.segment import resolve_device
+
+    return resolve_device(settings.segment.device)

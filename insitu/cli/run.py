@@ -1,0 +1,188 @@
+"""``insitu run``: analyse movies to the end, one run folder each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+import click
+
+from insitu.cli.console import Console, Meter, duration, size
+from insitu.cli.failures import Terminated, report, say
+from insitu.cli.parameters import (
+    Choices,
+    FrameRange,
+    chosen,
+    debug_option,
+    frame_range,
+    json_option,
+    quiet_option,
+    settings_options,
+)
+from insitu.cli.sources import Target, targets
+from insitu.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_RESOURCE, EXIT_TERMINATED, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from insitu.pipeline import RunSummary
+    from insitu.settings import Settings
+
+# when several movies end differently, the command ends with the code that stands last here
+_SEVERITY = (0, 5, 4, 3, 2, 6, 1, EXIT_INTERRUPTED, EXIT_TERMINATED)
+
+
+@click.command(short_help="analyse movies")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("-o", "--out", metavar="OUT", help="Run folder; with several movies, the folder above them.")
+@settings_options
+@click.option("--frames", metavar="A:B:STEP", callback=frame_range, help="Analyse these frames only.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@json_option
+@quiet_option
+@debug_option
+def run(
+    *,
+    paths: tuple[str, ...],
+    out: str | None,
+    frames: FrameRange | None,
+    resume: bool,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **choices: Unpack[Choices],
+) -> int:
+    """Analyse movies: every frame segmented, every particle measured and followed, every event recorded.
+
+    PATH is a movie, a folder of numbered images, a folder of movies, or a pattern. Results go to OUT, by default
+    ./<stem>.insitu; with several movies to OUT/<stem>. The last line printed is the absolute path of OUT.
+    """
+    if resume and overwrite:
+        raise CommandError("--resume and --overwrite exclude each other", "give one: go on, or begin again")
+    settings = chosen(choices)
+    wanted, root = targets(paths, out)
+    console = Console(as_json=as_json, quiet=quiet)
+    for target in wanted:
+        if not (resume or overwrite):
+            refuse_existing(target.out)
+    job = Job(settings, frames, console, resume=resume, overwrite=overwrite)
+    action = job.preview if dry_run else job.analyse
+    if root is None:
+        return action(wanted[0])
+    codes = []
+    for target in wanted:
+        codes.append(_kept_going(action, target))
+        if codes[-1] in {EXIT_RESOURCE, EXIT_INTERRUPTED, EXIT_TERMINATED}:
+            break
+    console.result(str(root.resolve()))
+    return worst(codes)
+
+
+def worst(codes: list[int]) -> int:
+    """Return the exit code of several runs."""
+    return max(codes, key=_SEVERITY.index, default=EXIT_DONE)
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise CommandError if `out` is a run already: before hours of other movies, and before anything is loaded."""
+    from insitu.store.about import describe, read_about
+    from insitu.store.log import read_log
+    from insitu.store.place import is_run
+
+    if is_run(out):
+        state = describe(read_about(out) or {}, read_log(out).planes)
+        raise CommandError(f"'{out}' exists ({state})", "--resume to go on, --overwrite to replace, or -o OTHER")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be done with every movie of one command."""
+
+    settings: Settings
+    frames: FrameRange | None
+    console: Console
+    resume: bool = False
+    overwrite: bool = False
+
+    def preview(self, target: Target) -> int:
+        """Say what a run would do."""
+        from insitu.cli.preview import expected, in_words
+
+        plan = expected(target, self.settings, self.frames)
+        self.console.emit("plan", **plan)
+        self.console.result(in_words(plan))
+        return EXIT_DONE
+
+    def analyse(self, target: Target) -> int:
+        """Run one movie and print how it ended."""
+        from insitu.cli.preview import expected, in_one_line
+        from insitu.pipeline import process
+
+        plan = expected(target, self.settings, self.frames, device=False)
+        self.console.emit("start", **plan)
+        self.console.note(in_one_line(plan))
+        if plan["expected_bytes"] and plan["expected_bytes"] > plan["free_bytes"]:
+            self._warn_of_disk(plan)
+        meter = Meter(self.console)
+        try:
+            summary = process(
+                target.source,
+                target.out,
+                self.settings,
+                resume=self.resume,
+                overwrite=self.overwrite,
+                frames=self.frames,
+                progress=meter,
+                on_event=meter.event,
+            )
+        except KeyboardInterrupt as stopped:
+            return self._interrupted(target.out, stopped)
+        self._finished(summary)
+        return summary.exit_code
+
+    def _warn_of_disk(self, plan: dict[str, Any]) -> None:
+        text = (
+            f"warning: about {size(plan['expected_bytes'])} will be written, {size(plan['free_bytes'])} are free; "
+            "a full disk stops the run, and --resume goes on"
+        )
+        self.console.emit("problem", frame=None, reason=text)
+        self.console.note(text)
+
+    def _interrupted(self, out: Path, stopped: KeyboardInterrupt) -> int:
+        """Say how far the results are valid."""
+        from insitu.store.log import read_log
+
+        planes = read_log(out).planes if out.is_dir() else 0
+        start, _, step = self.frames or (0, None, 1)
+        what = "terminated" if isinstance(stopped, Terminated) else "interrupted"
+        code = EXIT_TERMINATED if isinstance(stopped, Terminated) else EXIT_INTERRUPTED
+        valid = (
+            f"results in '{out}' are valid to frame {start + (planes - 1) * step}" if planes else "no frame is stored"
+        )
+        self.console.settle()
+        self.console.emit("end", out=str(out.resolve()), exit_code=code, planes=planes)
+        say(f"{what}: {valid}", "go on with the same command and --resume")
+        return code
+
+    def _finished(self, summary: RunSummary) -> None:
+        out = summary.out.resolve()
+        self.console.emit("end", **{**asdict(summary), "out": str(out)})
+        lost = f" ({summary.bad} bad, {summary.missing} missing)" if summary.bad + summary.missing else ""
+        resumed = f" · resumed from plane {summary.resumed_from}" if summary.resumed_from else ""
+        self.console.result(
+            f"{summary.used} of {summary.total} frames used{lost} · {summary.particles} particles measured"
+            f" · {summary.events} events · {duration(summary.seconds)}{resumed}"
+        )
+        self.console.result(str(out))
+
+
+def _kept_going(action: Callable[[Target], int], target: Target) -> int:
+    """Do one of several movies; an error of one is printed and does not stop the others."""
+    try:
+        return action(target)
+    except Exception as error:
+        return report(error)

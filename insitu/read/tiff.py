@@ -1,8 +1,8 @@
 """TIFF, BigTIFF, OME-TIFF and ImageJ stacks.
 
 Pages that lie uncompressed in one block, which is how movies are written, are read by one positioned read into the
-slot. All others (compressed, tiled, packed, colour) are decoded by tifffile and imagecodecs, after their claimed size has
-been compared with the movie's.
+slot. All others (compressed, tiled, packed, colour) are decoded by tifffile and imagecodecs, after their claimed size
+has been compared with the movie's.
 """
 
 from __future__ import annotations

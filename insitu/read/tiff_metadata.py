@@ -104,7 +104,7 @@ def _imagej(text: str, n_pages: int, resolution: tuple[float | None, float | Non
     )
     if slices > 1 and frames > 1:
         raise InputError(f"'{name}' is a stack of {slices} slices × {frames} frames, not one movie", _FOUR_D)
-    notes: tuple[str, ...] = (f"{channels} channels: the first is used",) if channels > 1 else ()
+    channels, notes = _channels(channels, slices * frames)
     x, y, _ = resolution
     unit = fields.get("unit", "")
     x_nm, y_nm = (nanometres(1 / r, unit) if r and math.isfinite(r) else None for r in (x, y))
@@ -121,6 +121,13 @@ def _imagej(text: str, n_pages: int, resolution: tuple[float | None, float | Non
         images=images if images > n_pages else None,
         notes=notes,
     )
+
+
+def _channels(channels: int, frames: int) -> tuple[int, tuple[str, ...]]:
+    """Return how many channels a frame has: a stack with no other axis than channels is a movie all the same."""
+    if channels > 1 and frames == 1:
+        return 1, (f"{channels} channels read as {channels} frames",)
+    return channels, (f"{channels} channels: the first is used",) if channels > 1 else ()
 
 
 def _whole(text: str) -> int:
@@ -143,10 +150,10 @@ def _ome(root: ET.Element, n_pages: int, name: str) -> Story:
         raise ValueError("a size below 1")
     if sizes["T"] > 1 and sizes["Z"] > 1:
         raise InputError(f"'{name}' is a stack of {sizes['Z']} slices × {sizes['T']} frames, not one movie", _FOUR_D)
-    axis = "Z" if sizes["Z"] > 1 else "T"
-    notes: tuple[str, ...] = ()
-    if sizes["C"] > 1:
-        notes = (f"{sizes['C']} channels: the first is used",)
+    axis = max("TZ", key=lambda a: sizes[a])
+    channels, notes = _channels(sizes["C"], sizes[axis])
+    if channels < sizes["C"]:
+        axis = "C"
     planes, several = _ome_planes(pixels, sizes, axis, n_pages, name)
     if several:
         notes += (f"the OME-XML spreads the movie over {several} files: only the frames in this one are read",)
@@ -192,7 +199,7 @@ def _ome_planes(
         pages = {k: k for k in range(min(n_pages, stride))}
     step = strides[axis]
     if len(names) > 1:
-        return [pages[p] for p in sorted(pages) if p // strides["C"] % sizes["C"] == 0], len(names)
+        return [pages[p] for p in sorted(pages) if axis == "C" or p // strides["C"] % sizes["C"] == 0], len(names)
     # planes that the file cannot hold are not counted one by one: a claim of 10⁹ frames costs nothing
     frames = [pages.get(k * step, -1) for k in range(min(sizes[axis], 10 * n_pages + 1000))]
     return (None if frames == list(range(n_pages)) else frames), 0
@@ -202,7 +209,9 @@ def _ome_times(pixels: ET.Element, axis: str, n_frames: int) -> tuple[tuple[floa
     """Return the start of each frame in s since frame 0, and the exposure time they share."""
     starts: dict[int, float] = {}
     exposures: set[float] = set()
-    for plane in (e for e in pixels if _tag(e) == "Plane" and e.get("TheC", "0") == "0"):
+    for plane in (e for e in pixels if _tag(e) == "Plane"):
+        if axis != "C" and plane.get("TheC", "0") != "0":
+            continue
         index = int(plane.get(f"The{axis}", "0"))
         delta = _number(plane.get("DeltaT", ""))
         unit = _ome_unit(plane, "DeltaT", "s")

@@ -14,17 +14,19 @@ import numpy as np
 
 from insitu.errors import InputError
 from insitu.read.axes import Axis, is_energy, pixel_size
-from insitu.read.calibration import seconds
+from insitu.read.calibration import found, seconds
 from insitu.read.dm_tags import SCALARS, Array, Tags, is_dm, read_tags
 from insitu.read.files import OpenFile, magic, shown
 from insitu.read.frames import GREY_NOTE, check_frame, check_index, check_slot, grey
 from insitu.read.untrusted import COPY_AGAIN, reading, reading_frame
-from insitu.types import Calibration, Header, SourceInfo
+from insitu.types import Header, SourceInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from insitu.types import Calibration
 
 # ImageData.DataType → numpy; 14 is a boolean kept in a byte
 _REAL = {1: "i2", 2: "f4", 6: "u1", 7: "i4", 9: "i1", 10: "u2", 11: "u4", 12: "f8", 14: "u1", 39: "i8", 40: "u8"}
@@ -175,7 +177,7 @@ def _is_thumbnail_index(path: str) -> bool:
 
 
 def _images(file: OpenFile, tags: Tags) -> list[_Image]:
-    found = []
+    images = []
     suffix = ".ImageData.Data"
     for path, array in tags.arrays.items():
         key = path.removesuffix(suffix)
@@ -183,8 +185,8 @@ def _images(file: OpenFile, tags: Tags) -> list[_Image]:
             continue
         image = _image(file, tags, key, array)
         if image is not None:
-            found.append(image)
-    return found
+            images.append(image)
+    return images
 
 
 def _image(file: OpenFile, tags: Tags, key: str, array: Array) -> _Image | None:
@@ -244,5 +246,5 @@ def _calibration(tags: Tags, image: _Image) -> tuple[Calibration, list[str]]:
         notes.append(GREY_NOTE)
     if image.data_type == _BOOLEAN:
         notes.append("boolean pixels read as 0 and 1")
-    other = y_nm if y_nm != x_nm else None
-    return Calibration(x_nm, nm_source, step, s_source, exposure, other), notes
+    calibration = found(x_nm, y_nm, nm_source=nm_source, s_per_frame=step, s_source=s_source, exposure_s=exposure)
+    return calibration, notes

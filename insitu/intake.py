@@ -1,8 +1,7 @@
 """From an opened source to batches of frames: the reader thread, its slots, and the account of every frame.
 
-Frames come out in timeline order, each exactly once, as `ok`, `bad` (with the reason) or `missing`. Slots are allocated once
-and reused; when none is free the reader waits, so nothing is ever dropped. This module and `pipeline` are the only ones with
-threads.
+Frames come out in timeline order, each exactly once, as `ok`, `bad` (with the reason) or `missing`. Slots are allocated
+once and reused; when none is free the reader waits, so nothing is ever dropped. The only threads of the engine are here.
 """
 
 from __future__ import annotations
@@ -145,7 +144,7 @@ class Intake:
                 for batch in self._fill(first_plane, total, free, stopped):
                     ready.put(batch)
                 ready.put(None)
-            except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+            except BaseException as error:
                 ready.put(error)
 
         thread = threading.Thread(target=read_ahead, name="insitu-reader", daemon=True)
@@ -189,12 +188,12 @@ class Intake:
         if self._on_bad == "stop":
             message = f"frame {index} of '{self._reader.info.path}' cannot be used: {bad}"
             raise InputError(message, "repair the source, or go on without such frames: --on-bad skip") from bad
-        return Frame(index, None, "bad", (bad.reason,), header, self._time(index, header))
+        return Frame(index, None, "bad", (bad.reason,), header, self._time(index, header), str(bad))
 
     def _header(self, index: int) -> Header:
         try:
             return self._reader.header(index)
-        except BadFrame:
+        except BadFrame:  # its pixels will be refused too, with the reason
             return Header(source="", source_number=index)
 
     def _time(self, index: int, header: Header) -> float | None:

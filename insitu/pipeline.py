@@ -1,188 +1,42 @@
-"""The loop of the engine: read → prepare → segment → runs → measure → link → events, and on to a run folder.
+"""From a source to a run folder: the engine's results are committed every `store.unit_frames` frames.
 
-`analyze` is the centre: a generator of `FrameResult` in frame order, the same for a file, a folder or a list. `process`
-drives it into a run folder with a commit every `store.unit_frames` frames. The pipeline blocks when the disk is slow; it
-never drops a frame.
+The pipeline blocks when the disk is slow; it never drops a frame. `stream` is the same engine without a folder.
 """
 
 from __future__ import annotations
 
-import hashlib
+import platform
 import time
-from collections import deque
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, CommandError, InputError
-from insitu.intake import Intake, Selection
-from insitu.measure import measure
-from insitu.types import Reference
+import psutil
+
+from insitu.engine import Engine, identity
+from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from insitu.progress import Progress, Rate, RunSummary
+from insitu.read import open_source
+from insitu.read.fingerprint import fingerprint
+from insitu.types import Reference, RunInfo
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Mapping
 
-    from numpy.typing import NDArray
-
+    from insitu.intake import Selection
     from insitu.settings import Settings
-    from insitu.types import Calibration, FrameResult, Model, Reader
-
-
-@dataclass(slots=True)
-class Progress:
-    """What a user sees while a run goes on; `total` is None for a source of unknown length."""
-
-    total: int | None
-    done: int = 0
-    used: int = 0
-    bad: int = 0
-    missing: int = 0
-    particles: int = 0
-    events: int = 0
-    frames_per_s: float = 0.0
-    resumed_from: int = 0
-    problems: list[tuple[int, str]] = field(default_factory=list)
+    from insitu.store.commit import RunFolder
+    from insitu.types import FrameResult
 
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
-    """How a run ended. `particles` counts rows, `exit_code` follows the command line's codes."""
+class _Hooks:
+    """What a caller of `process` wants to be told, and how it says stop."""
 
-    out: Path
-    exit_code: int
-    total: int
-    used: int
-    bad: int
-    missing: int
-    particles: int
-    events: int
-    seconds: float
-    resumed_from: int
-    interrupted: bool = False
-
-
-class Stopwatch:
-    """CPU and wall seconds per stage, for ``run.json`` and ``--debug``."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, list[float]] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a block under `name`."""
-        wall, cpu = time.perf_counter(), time.thread_time()
-        yield
-        spent = self.seconds.setdefault(name, [0.0, 0.0])
-        spent[0] += time.perf_counter() - wall
-        spent[1] += time.thread_time() - cpu
-
-    def summary(self) -> dict[str, dict[str, float]]:
-        """Return ``{stage: {"wall_s": …, "cpu_s": …}}``; CPU is that of the pipeline's own thread."""
-        return {k: {"wall_s": round(v[0], 3), "cpu_s": round(v[1], 3)} for k, v in self.seconds.items()}
-
-
-class Engine:
-    """An opened source with everything resolved that analysing it needs.
-
-    Parameters
-    ----------
-    reader : Reader
-    settings : Settings
-    selection : Selection, optional
-        Frames to analyse; all by default.
-    reference : Reference, optional
-        Whole-movie quantities of an earlier run that is being resumed; taken from the first frames otherwise.
-    """
-
-    def __init__(
-        self,
-        reader: Reader,
-        settings: Settings,
-        selection: Selection | None = None,
-        reference: Reference | None = None,
-    ) -> None:
-        from insitu import models
-        from insitu import prepare as preparing
-        from insitu.read import calibrated
-        from insitu.segment import resolve_device
-        from insitu.tracker import Tracker
-
-        self.reader = reader
-        self.settings = settings
-        self.selection = selection or Selection()
-        given = settings.options("calibration")
-        self.calibration: Calibration = calibrated(reader.info, given.nm_per_px, given.fps)
-        self.total = self.selection.planes(reader.info.n_frames)
-        if self.total == 0:
-            message = f"no frames to analyse: '{reader.info.path}' has {reader.info.n_frames}"
-            raise CommandError(message, "choose frames that exist: --frames START:STOP:STEP")
-        options = settings.options("segment")
-        self.device = resolve_device(options.device)
-        self.model: Model = models.load(options.model, self.device)
-        read = settings.options("read")
-        self.intake = Intake(
-            reader,
-            self.calibration,
-            self.selection,
-            batch=options.batch,
-            prefetch=read.prefetch_frames,
-            on_bad=read.on_bad,
-        )
-        prepare = settings.options("prepare")
-        if reference is None:
-            frames = self.intake.reference(prepare.reference_frames, self.total)
-            reference = preparing.reference(frames, prepare, options.polarity)
-        self.reference = reference
-        self.watch = Stopwatch()
-        self.region = self._region(prepare.crop)
-        self.tracker = Tracker(settings.options("link"), settings.options("events"), self.region[2:])
-
-    def results(self, first_plane: int = 0) -> Iterator[FrameResult]:
-        """Yield one result per frame from plane `first_plane` on, in frame order.
-
-        The pixels in ``result.frame.image`` belong to a slot and are valid until the next result is asked for.
-        """
-        from insitu.prepare import prepare
-        from insitu.segment import segment
-
-        options = self.settings.options("segment")
-        batches = self.intake.batches(first_plane, self.total)
-        while True:
-            with self.watch.stage("wait for frames"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            segmented = iter(())
-            if batch.used:
-                with self.watch.stage("prepare"):
-                    prepared = prepare(
-                        batch.images[: batch.used], self.settings.options("prepare"), self.reference, self.device
-                    )
-                with self.watch.stage("segment"):
-                    segmented = iter(segment(prepared, self.model, options))
-            for frame in batch.frames:
-                if frame.status != "ok":
-                    yield self.tracker.skip(frame)
-                    continue
-                found = next(segmented)
-                with self.watch.stage("measure"):
-                    measured = measure(found.runs, self.settings.options("measure"))
-                with self.watch.stage("link"):
-                    result = self.tracker.step(frame, measured, found.threshold, (*frame.flags, *found.flags))
-                yield result
-
-    def _region(self, crop: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:
-        """Return the analysed region as (y0, x0, height, width) in camera px."""
-        height, width = self.reader.info.shape
-        if crop is None:
-            return 0, 0, height, width
-        y0, x0, y1, x1 = crop
-        if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
-            message = f"prepare.crop = {list(crop)} does not lie in the frame of {height}×{width} px"
-            raise CommandError(message, "give y0, x0, y1, x1 in camera pixels, half-open")
-        return y0, x0, y1 - y0, x1 - x0
+    progress: Callable[[Progress], None] | None = None
+    on_result: Callable[[FrameResult], None] | None = None
+    stop: threading.Event | None = None
 
 
 def stream(source: object, *, settings: Settings, selection: Selection | None = None) -> Iterator[FrameResult]:
@@ -190,8 +44,6 @@ def stream(source: object, *, settings: Settings, selection: Selection | None = 
 
     Memory stays constant. See `insitu.stream` for the short form.
     """
-    from insitu.read import open_source
-
     reader = open_source(source)
     try:
         yield from Engine(reader, settings, selection).results()
@@ -199,39 +51,187 @@ def stream(source: object, *, settings: Settings, selection: Selection | None = 
         reader.close()
 
 
-def fingerprint(source: object) -> dict[str, Any]:
-    """Return what identifies a source on disk: names, sizes and a digest of its first and last 64 KiB.
+def process(
+    source: object,
+    out: str | Path,
+    settings: Settings,
+    *,
+    selection: Selection | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    on_result: Callable[[FrameResult], None] | None = None,
+    stop: threading.Event | None = None,
+) -> RunSummary:
+    """Analyse `source` into the run folder `out`.
 
-    Enough to notice that a resumed run was pointed at another movie; not a checksum of the whole file.
+    Parameters
+    ----------
+    source
+        Anything `insitu.read.open_source` opens.
+    out : path
+        The run folder; must not exist unless `resume` or `overwrite`.
+    settings : Settings
+    selection : Selection, optional
+        Frames to analyse.
+    resume : bool
+        Go on after the last committed frame of `out`.
+    overwrite : bool
+        Replace the run that is there.
+    progress : callable, optional
+        Called after every frame with the same, updated `Progress`.
+    on_result : callable, optional
+        Called with every result after it was handed to the store, pixels included while the call lasts.
+    stop : threading.Event, optional
+        Once set, what is done is committed and the run ends as interrupted, resumable.
+
+    Raises
+    ------
+    InsituError
+        As the command line reports it; what was committed before is safe.
     """
-    if not isinstance(source, str | Path):
-        return {"kind": "memory"}
-    path = Path(source)
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    size = 0
-    for file in files:
-        stat = file.stat()
-        size += stat.st_size
-        digest.update(f"{file.relative_to(path) if path.is_dir() else file.name}\0{stat.st_size}\0".encode("utf-8", "replace"))
-    for file in (files[0], files[-1]) if files else ():
-        with file.open("rb") as opened:
-            digest.update(opened.read(65536))
-            opened.seek(max(0, file.stat().st_size - 65536))
-            digest.update(opened.read(65536))
-    return {"kind": "folder" if path.is_dir() else "file", "files": len(files), "bytes": size, "sha256": digest.hexdigest()}
+    began = time.monotonic()
+    out = Path(out).absolute()
+    reader = open_source(source)
+    try:
+        engine = Engine(reader, settings, selection, _reference(out) if resume else None)
+        with _folder(engine, source, out, resume=resume, overwrite=overwrite) as folder:
+            return _drive(engine, folder, began, _Hooks(progress, on_result, stop))
+    finally:
+        reader.close()
 
 
-class _Rate:
-    """Frames per second over the last five seconds."""
+def _drive(
+    engine: Engine,
+    folder: RunFolder,
+    began: float,
+    hooks: _Hooks,
+) -> RunSummary:
+    """Run the loop into an open folder; finish it unless `stop` was set."""
+    seen = Progress(engine.total, done=folder.committed, resumed_from=folder.committed)
+    interrupted = False
+    if not folder.finished:
+        if folder.state:
+            engine.tracker.restore(folder.state)
+        interrupted = _loop(engine, folder, seen, hooks)
+        folder.commit(engine.tracker.state())
+        if not interrupted:
+            with engine.watch.stage("tracks"):
+                tracks = _tracks(folder)
+            folder.finish(tracks, about={"metrics": _metrics(engine, seen, began)})
+    counts = folder.counts
+    code = EXIT_INCOMPLETE if counts["bad"] + counts["missing"] else EXIT_DONE
+    return RunSummary(
+        out=folder.path,
+        exit_code=EXIT_INTERRUPTED if interrupted else code,
+        total=folder.committed,
+        used=counts["ok"],
+        bad=counts["bad"],
+        missing=counts["missing"],
+        particles=counts["particles"],
+        events=counts["events"],
+        seconds=time.monotonic() - began,
+        resumed_from=seen.resumed_from,
+        interrupted=interrupted,
+    )
 
-    def __init__(self) -> None:
-        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
-    def __call__(self, done: int) -> float:
-        now = time.monotonic()
-        self._marks.append((now, done))
-        while len(self._marks) > 2 and now - self._marks[0][0] > 5.0:
-            self._marks.popleft()
-        (then, before), (now, done) = self._marks[0], self._marks[-1]
-        return (done - before) / (now - then) if now > then else 0.0
+def _loop(
+    engine: Engine,
+    folder: RunFolder,
+    seen: Progress,
+    hooks: _Hooks,
+) -> bool:
+    """Hand every result to the folder, committing when a unit is full; return True when `stop` ended it early."""
+    rate = Rate()
+    for result in engine.results(folder.committed):
+        with engine.watch.stage("store"):
+            folder.add(replace(result, frame=replace(result.frame, image=None)))
+            if result.frame.status != "ok":
+                what = result.frame.detail or ", ".join(result.flags)
+                folder.problem(result.frame.index, result.frame.header.source, what)
+            if folder.due:
+                folder.commit(engine.tracker.state())
+        _count(seen, result)
+        seen.frames_per_s = rate(seen.done)
+        if hooks.on_result:
+            hooks.on_result(result)
+        if hooks.progress:
+            hooks.progress(seen)
+        if hooks.stop is not None and hooks.stop.is_set():
+            return engine.total is None or seen.done < engine.total
+    return False
+
+
+def _count(seen: Progress, result: FrameResult) -> None:
+    status = result.frame.status
+    seen.done += 1
+    seen.used += status == "ok"
+    seen.bad += status == "bad"
+    seen.missing += status == "missing"
+    seen.particles += len(result.particles)
+    seen.events += len(result.events)
+    if status != "ok":
+        seen.problems.append((result.frame.index, ", ".join(result.flags)))
+
+
+def _tracks(folder: RunFolder) -> Mapping[str, Any]:
+    """Return the columns of the tracks table, from what was committed (so that a resumed run needs no running sums)."""
+    from insitu.tracks import TrackSummary
+
+    summary = TrackSummary()
+    for frames in folder.rows("frames"):
+        summary.add_frames(frames)
+    for rows in folder.rows("particles"):
+        summary.add(rows)
+    return summary.rows(folder.rows("events"))
+
+
+def _folder(engine: Engine, source: object, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
+    """Create or resume the run folder of an engine."""
+    from insitu.store.commit import RunFolder
+
+    y0, x0, height, width = engine.region
+    binning = engine.settings.prepare.bin
+    info = RunInfo(
+        out=out,
+        source=engine.reader.info,
+        calibration=engine.calibration,
+        region=(height // binning, width // binning),
+        first_frame=engine.selection.start,
+        step=engine.selection.step,
+        origin=(y0, x0),
+        bin=binning,
+    )
+    about = {
+        "source": {"fingerprint": fingerprint(source)},
+        "identity": identity(engine),
+        "reference": asdict(engine.reference),
+        "host": {"machine": platform.machine(), "system": platform.platform(), "python": platform.python_version()},
+        "selection": asdict(engine.selection),
+    }
+    text, options = engine.settings.to_toml(), engine.settings.store
+    if resume:
+        return RunFolder.resume(info, settings_text=text, about=about, options=options)
+    return RunFolder.create(info, settings_text=text, about=about, options=options, overwrite=overwrite)
+
+
+def _reference(out: Path) -> Reference | None:
+    """Return the whole-movie quantities that an earlier run in `out` froze, or None where there is none."""
+    from insitu.store.about import read_about
+
+    stored = (read_about(out) or {}).get("reference")
+    return Reference(**{**stored, "frames": tuple(stored["frames"])}) if stored else None
+
+
+def _metrics(engine: Engine, seen: Progress, began: float) -> dict[str, Any]:
+    seconds = time.monotonic() - began
+    done = seen.done - seen.resumed_from
+    rss = psutil.Process().memory_info().rss
+    return {
+        "seconds": round(seconds, 3),
+        "frames_analysed": done,
+        "frames_per_s": round(done / seconds, 2) if seconds > 0 else None,
+        "rss_MB": round(rss / 1e6, 1),
+        "stages": engine.watch.summary(),
+    }

@@ -12,8 +12,7 @@ import numpy as np
 
 from insitu.events import EventDetector
 from insitu.link.linker import OptimalLinker
-from insitu.runs import empty_runs
-from insitu.types import FrameResult, Particles
+from insitu.types import FrameResult, Particles, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +58,7 @@ class Tracker:
         """Account for a bad or missing frame: a row with its reason, nothing else."""
         return FrameResult(
             frame=frame,
-            runs=empty_runs(self._shape),
+            runs=Runs.empty(self._shape),
             particles=Particles.empty(),
             ids=np.empty(0, np.int64),
             flags=frame.flags,

@@ -113,6 +113,7 @@ class Frame:
     flags: tuple[str, ...]
     header: Header
     time_s: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,6 +149,12 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], origin: tuple[int, int] = (0, 0), bin: int = 1) -> Self:  # noqa: A002 - the field's name
+        """Return the runs of a mask without a single pixel."""
+        none = np.empty(0, np.int32)
+        return cls(shape, none, none, none, none, origin=origin, bin=bin)
 
 
 @dataclass(frozen=True, slots=True)

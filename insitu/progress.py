@@ -1,0 +1,82 @@
+"""How a run is going and how it went: counts, rate, time per stage. For people; nothing here decides anything."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a user sees while a run goes on; `total` is None for a source of unknown length."""
+
+    total: int | None
+    done: int = 0
+    used: int = 0
+    bad: int = 0
+    missing: int = 0
+    particles: int = 0
+    events: int = 0
+    frames_per_s: float = 0.0
+    resumed_from: int = 0
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """How a run ended. `particles` counts rows, `exit_code` follows the command line's codes."""
+
+    out: Path
+    exit_code: int
+    total: int
+    used: int
+    bad: int
+    missing: int
+    particles: int
+    events: int
+    seconds: float
+    resumed_from: int
+    interrupted: bool = False
+
+
+class Stopwatch:
+    """CPU and wall seconds per stage, for ``run.json`` and ``--debug``."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block under `name`."""
+        wall, cpu = time.perf_counter(), time.thread_time()
+        yield
+        spent = self.seconds.setdefault(name, [0.0, 0.0])
+        spent[0] += time.perf_counter() - wall
+        spent[1] += time.thread_time() - cpu
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return ``{stage: {"wall_s": …, "cpu_s": …}}``; CPU is that of the pipeline's own thread."""
+        return {k: {"wall_s": round(v[0], 3), "cpu_s": round(v[1], 3)} for k, v in self.seconds.items()}
+
+
+class Rate:
+    """Frames per second over the last five seconds."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def __call__(self, done: int) -> float:
+        """Return the rate after `done` frames."""
+        now = time.monotonic()
+        self._marks.append((now, done))
+        while len(self._marks) > 2 and now - self._marks[0][0] > 5.0:
+            self._marks.popleft()
+        (then, before), (now, done) = self._marks[0], self._marks[-1]
+        return (done - before) / (now - then) if now > then else 0.0

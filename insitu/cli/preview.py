@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from insitu.settings import Settings
     from insitu.types import SourceInfo
 
-# What a frame of a run costs on disk: a row in the tables, and compressed labels; a particle on so many pixels of support.
+# What a frame costs on disk: a row in the tables, compressed labels; and how densely particles usually lie.
 _BYTES_PER_PARTICLE = 190
 _BYTES_PER_PX = 0.006
 _PX_PER_PARTICLE = 8000

@@ -66,8 +66,8 @@ def camera_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
 def credible(declared: int, available: int, frame_bytes: int) -> tuple[int, tuple[str, ...]]:
     """Return how many frames a file is taken to have, and a note where that is not what it declares or holds.
 
-    Frames that are declared but lie behind the end of a file that was cut short stay on the timeline, where each is a bad
-    frame; a number far beyond what the file can hold is no number of frames.
+    Frames that are declared but lie behind the end of a file that was cut short stay on the timeline, where each is a
+    bad frame; a number far beyond what the file can hold is no number of frames.
 
     Parameters
     ----------

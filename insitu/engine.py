@@ -11,6 +11,7 @@ from insitu.errors import CommandError
 from insitu.intake import Intake, Selection
 from insitu.measure import measure
 from insitu.progress import Stopwatch
+from insitu.runs import components
 from insitu.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Engine:
                     continue
                 found = next(segmented)
                 with self.watch.stage("measure"):
-                    measured = measure(found.runs, self.settings.measure)
+                    measured = measure(components(found.runs), self.settings.measure)
                 with self.watch.stage("link"):
                     result = self.tracker.step(frame, measured, found.threshold, (*frame.flags, *found.flags))
                 yield result

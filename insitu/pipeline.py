@@ -39,7 +39,7 @@ class _Hooks:
     stop: threading.Event | None = None
 
 
-def stream(source: object, *, settings: Settings, selection: Selection | None = None) -> Iterator[FrameResult]:
+def stream(source: Any, *, settings: Settings, selection: Selection | None = None) -> Iterator[FrameResult]:
     """Yield the result of every frame of `source`: a path, a folder, a list of files, or an iterable of 2-D arrays.
 
     Memory stays constant. See `insitu.stream` for the short form.
@@ -52,7 +52,7 @@ def stream(source: object, *, settings: Settings, selection: Selection | None = 
 
 
 def process(
-    source: object,
+    source: Any,
     out: str | Path,
     settings: Settings,
     *,
@@ -187,7 +187,7 @@ def _tracks(folder: RunFolder) -> Mapping[str, Any]:
     return summary.rows(folder.rows("events"))
 
 
-def _folder(engine: Engine, source: object, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
+def _folder(engine: Engine, source: Any, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
     """Create or resume the run folder of an engine."""
     from insitu.store.commit import RunFolder
 

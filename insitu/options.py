@@ -100,6 +100,9 @@ class EventOptions:
     shrink_fraction: Annotated[
         float, Doc("A dissolution requires the last area below this share of the largest.", gt=0.0, le=1.0)
     ] = 0.7
+    birth_frames: Annotated[
+        int, Doc("Used frames a new particle is watched before its beginning is named.", ge=0, le=1000)
+    ] = 8
 
 
 @dataclass(frozen=True, slots=True)

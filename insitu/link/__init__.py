@@ -1,4 +1,4 @@
-"""Particles over time: `link` and `link_iter` with trackpy's signatures, `OptimalLinker` for the stream. Imported lazily."""
+"""Particles over time: `link` and `link_iter` with trackpy's signatures, `OptimalLinker` for the stream."""
 
 from __future__ import annotations
 

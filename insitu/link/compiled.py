@@ -8,7 +8,7 @@ for every source that stays unlinked. `plain` does the same with numpy and scipy
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Edges = tuple[Ints, Ints, Floats]
 
 
 @njit(cache=True, nogil=True)
@@ -47,8 +48,8 @@ def _grid(targets: Floats, radius: float, low: Floats, high: Floats) -> tuple[fl
 
 
 @njit(cache=True, nogil=True)
-def candidates(sources: Floats, targets: Floats, radius: float) -> tuple[Ints, Ints, Floats]:
-    """Return all pairs (source, target, squared distance) within `radius` (inclusive), sorted by source, then target."""
+def candidates(sources: Floats, targets: Floats, radius: float) -> Edges:
+    """Return all pairs (source, target, squared distance) within `radius` (inclusive), sorted by source and target."""
     n_dim = sources.shape[1]
     low, high = np.empty(n_dim), np.empty(n_dim)
     for k in range(n_dim):
@@ -93,11 +94,12 @@ def _find(parent: Ints, node: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def kept_edges(n_sources: int, n_targets: int, source: Ints, target: Ints, cost: Floats, cap: int) -> NDArray[np.bool_]:
+def kept_edges(n_sources: int, n_targets: int, edges: Edges, cap: int) -> NDArray[np.bool_]:
     """Mark the edges to keep so that no subnet has more than `cap` sources or targets.
 
     Edges are taken from the shortest up; one that would join two subnets into a larger one than `cap` is left out.
     """
+    source, target, cost = edges
     parent = np.arange(n_sources + n_targets)
     size = np.zeros((n_sources + n_targets, 2), np.int64)
     size[:n_sources, 0] = 1
@@ -118,8 +120,8 @@ def kept_edges(n_sources: int, n_targets: int, source: Ints, target: Ints, cost:
 def solve(cost: Floats, penalty: float) -> Ints:
     """Return for each row of `cost` (k, m; inf = forbidden) its column, or -1 where leaving it unlinked is cheaper.
 
-    Rows enter one by one; each extends a shortest-path tree over reduced costs until it meets a free column, or a row of
-    the tree that is better left unlinked. On a tie the link wins, then the lower column.
+    Rows enter one by one; each extends a shortest-path tree over reduced costs until it meets a free column, or a row
+    of the tree that is better left unlinked. On a tie the link wins, then the lower column.
     """
     k, m = cost.shape
     link, owner, came = np.full(k, -1, np.int64), np.full(m, -1, np.int64), np.empty(m, np.int64)
@@ -163,7 +165,7 @@ def solve(cost: Floats, penalty: float) -> Ints:
 
 @njit(cache=True, nogil=True)
 def _roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[Ints, int]:
-    """Return the subnet of each edge (its root node) and the size of the largest (the larger of sources and targets)."""
+    """Return the subnet of each edge (its root node) and the size of the largest (sources or targets)."""
     parent = np.arange(n_sources + n_targets)
     for e in range(len(source)):
         a, b = _find(parent, source[e]), _find(parent, n_sources + target[e])
@@ -179,7 +181,7 @@ def _roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[
 
 
 @njit(cache=True, nogil=True)
-def _solve_subnets(n_sources: int, n_targets: int, edges: Any, root: Ints, penalty: float) -> Ints:  # noqa: ANN401 - a tuple of arrays
+def _solve_subnets(n_sources: int, n_targets: int, edges: Edges, root: Ints, penalty: float) -> Ints:
     """Solve every subnet by itself; lone pairs are linked directly."""
     source, target, cost = edges
     links = np.full(n_sources, -1, np.int64)
@@ -243,7 +245,7 @@ def assign(sources: Floats, targets: Floats, radius: float, cap: int) -> tuple[I
     root, largest = _roots(n, m, source, target)
     dropped = 0
     if largest > cap:
-        keep = kept_edges(n, m, source, target, cost, cap)
+        keep = kept_edges(n, m, (source, target, cost), cap)
         dropped = len(keep) - keep.sum()
         source, target, cost = source[keep], target[keep], cost[keep]
         root, largest = _roots(n, m, source, target)

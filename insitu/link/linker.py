@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +24,8 @@ MOST_VANISHED = "most particles vanished"
 
 def assignment() -> Assign:
     """Return the compiled assignment, or the one of numpy and scipy where numba is missing (same links, slower)."""
-    try:
-        from insitu.link.compiled import assign
-    except ImportError:
-        from insitu.link.plain import assign
+    home = "compiled" if find_spec("numba") else "plain"
+    assign: Assign = import_module(f"insitu.link.{home}").assign
     return assign
 
 

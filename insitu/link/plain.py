@@ -1,4 +1,4 @@
-"""The assignment of `compiled` with numpy and scipy, for machines without numba: slower, the same links, ties included."""
+"""The assignment of `compiled` with numpy and scipy, where numba is missing: slower, the same links, ties included."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Edges = tuple[Ints, Ints, Floats]
 
 
-def candidates(sources: Floats, targets: Floats, radius: float) -> tuple[Ints, Ints, Floats]:
-    """Return all pairs (source, target, squared distance) within `radius` (inclusive), sorted by source, then target."""
+def candidates(sources: Floats, targets: Floats, radius: float) -> Edges:
+    """Return all pairs (source, target, squared distance) within `radius` (inclusive), sorted by source and target."""
     from scipy.spatial import cKDTree
 
     # The tree looks a hair too far; the squares decide, computed in the same order as in the compiled kernel.
@@ -29,8 +30,9 @@ def candidates(sources: Floats, targets: Floats, radius: float) -> tuple[Ints, I
     return source[order], target[order], cost[order]
 
 
-def kept_edges(n_sources: int, n_targets: int, source: Ints, target: Ints, cost: Floats, cap: int) -> NDArray[np.bool_]:
+def kept_edges(n_sources: int, n_targets: int, edges: Edges, cap: int) -> NDArray[np.bool_]:
     """Mark the edges to keep so that no subnet has more than `cap` sources or targets (see `compiled.kept_edges`)."""
+    source, target, cost = edges
     parent = list(range(n_sources + n_targets))
     size = [(1, 0)] * n_sources + [(0, 1)] * n_targets
 
@@ -113,7 +115,7 @@ def assign(sources: Floats, targets: Floats, radius: float, cap: int) -> tuple[I
     root, largest = _roots(n, m, source, target)
     dropped = 0
     if largest > cap:
-        keep = kept_edges(n, m, source, target, cost, cap)
+        keep = kept_edges(n, m, (source, target, cost), cap)
         dropped = int(len(keep) - keep.sum())
         source, target, cost = source[keep], target[keep], cost[keep]
         root, _ = _roots(n, m, source, target)

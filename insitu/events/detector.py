@@ -1,0 +1,238 @@
+"""What happened to the particles: beginnings, ends and mergers, decided from what was seen and never taken back.
+
+An end is decided when the linker's memory has run out, a beginning after `birth_frames` counted frames; what returns in
+time was never gone. `evidence` gathers what two frames show, `mergers` judges which particles went into which.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insitu.events import verdicts
+from insitu.events.evidence import PAIR, Outlines, follow, gather
+from insitu.events.histories import Histories, columns_of
+from insitu.events.mergers import Lone, mergers, source_of
+from insitu.options import LinkOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from insitu.options import EventOptions
+    from insitu.types import Event, Measured
+
+MOST_VANISHED = "most particles vanished"
+
+
+class EventDetector:
+    """Decide events from labelled runs, particles and track ids of the used frames.
+
+    Parameters
+    ----------
+    options : EventOptions
+    shape : tuple of int
+        Height and width of the analysed region in camera px.
+    memory_frames : int
+        The linker's memory: used frames a particle may be unseen.
+    blank_frames : int, optional
+        As in the linker (its default if not given): frames in a row in which most particles vanish at once that do not
+        count as unseen.
+
+    Attributes
+    ----------
+    flags : tuple of str
+        Remarks on the last step: ``"most particles vanished"`` (more than half of more than ten: such a frame decides
+        no event).
+    """
+
+    def __init__(
+        self,
+        options: EventOptions,
+        shape: tuple[int, int],
+        memory_frames: int,
+        blank_frames: int | None = None,
+    ) -> None:
+        self._options = options
+        self._shape = shape
+        self._memory = memory_frames
+        self._blank_frames = LinkOptions().blank_frames if blank_frames is None else blank_frames
+        self._histories = Histories()
+        self._before: Outlines | None = None
+        self._ends: NDArray[np.void] = np.zeros(0, PAIR)
+        self._births: NDArray[np.void] = np.zeros(0, PAIR)
+        self._frame = -1
+        self._held = 0
+        self.flags: tuple[str, ...] = ()
+
+    def step(self, index: int, measured: Measured, ids: NDArray[np.int64]) -> tuple[Event, ...]:
+        """Take the next used frame; return the events that it makes certain.
+
+        Parameters
+        ----------
+        index : int
+            Position of the frame in the source's timeline; it may jump over bad and missing frames.
+        measured : Measured
+            Labelled runs and particles; row k of the particles has label k + 1.
+        ids : int64 array of shape (n,)
+            Track ids from the linker.
+
+        Returns
+        -------
+        tuple of Event
+            In order of frame, kind and first particle.
+        """
+        self._frame = index
+        particles = measured.particles
+        columns = columns_of(particles, self._shape, measured.runs.origin)
+        box = np.stack([particles.bbox_y0, particles.bbox_x0, particles.bbox_y1, particles.bbox_x1], axis=1)
+        now = Outlines(measured.runs, np.asarray(ids, np.int64), columns[:, 2], box.astype(np.int64))
+        rows = self._histories.rows_of(now.ids)
+        if self._is_blank(rows):
+            self._see(index, now, rows, columns)
+            return ()
+        if self._before is not None:
+            self._gather(index, now, rows)
+        self._see(index, now, rows, columns)
+        self._count(index, now.ids)
+        follow(self._ends, now.ids, now.area)
+        follow(self._births, now.ids, now.area)
+        self._before = now
+        return self._decide(index)
+
+    def finish(self) -> tuple[Event, ...]:
+        """Return the beginnings not yet named; particles unseen at the end of the movie make no event."""
+        unnamed = np.flatnonzero(self._histories.tracks["unnamed"])
+        return _in_order(self._name_beginnings(unnamed, self._frame))
+
+    def _is_blank(self, rows: NDArray[np.int64]) -> bool:
+        """Say whether most particles vanished at once, which tells of the beam and not of the particles."""
+        tracks = self._histories.tracks
+        n_last = int(np.count_nonzero(tracks["absent"] == 0))
+        found = int(np.count_nonzero(tracks["absent"][rows[rows >= 0]] == 0))
+        blank = _most(n_last - found, n_last)
+        self.flags = (MOST_VANISHED,) if blank else ()
+        self._held = self._held + 1 if blank else 0
+        return blank and self._held <= self._blank_frames
+
+    def _gather(self, index: int, now: Outlines, rows: NDArray[np.int64]) -> None:
+        """Collect what this frame shows of the particles that are gone or new in it."""
+        before = self._before
+        assert before is not None
+        gather_with = partial(gather, index, histories=self._histories, reach=self._options.contact_gap_px)
+        gone = np.flatnonzero(~np.isin(before.ids, now.ids)) + 1
+        new = np.flatnonzero(rows < 0) + 1
+        # When most of a crowd changes at once, no neighbour tells anything about a single particle.
+        if len(gone) and not _most(len(gone), len(before.ids)):
+            self._ends = np.concatenate([self._ends, gather_with(lone=before, labels=gone, other=now)])
+        if len(new) and not _most(len(new), len(now.ids)):
+            self._births = np.concatenate([self._births, gather_with(lone=now, labels=new, other=before)])
+
+    def _see(self, index: int, now: Outlines, rows: NDArray[np.int64], columns: NDArray[np.float64]) -> None:
+        """Write the sightings of this frame into the histories."""
+        old, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+        returned = now.ids[old[self._histories.tracks["absent"][rows[old]] > 0]]
+        if len(returned):
+            self._ends = self._ends[~np.isin(self._ends["lone"], returned)]
+        self._histories.see(rows[old], index, columns[old])
+        if len(new):
+            # What is there when the movie starts did not begin: it makes no event.
+            self._histories.add(now.ids[new], index, columns[new], unnamed=self._before is not None)
+
+    def _count(self, index: int, ids: NDArray[np.int64]) -> None:
+        """Let the counters of all live tracks run on by one counted frame."""
+        tracks = self._histories.tracks
+        unseen = ~np.isin(tracks["particle"], ids)
+        missed = unseen & (tracks["absent"] == 0)
+        tracks["absent_frame"][missed] = index
+        # Of what vanished with most of the crowd nothing can be said, not even that it had shrunk.
+        tracks["swept"][missed] = bool(self.flags)
+        tracks["absent"][unseen] += 1
+        tracks["watched"][tracks["first_frame"] != index] += 1
+
+    def _decide(self, index: int) -> tuple[Event, ...]:
+        """Decide the ends whose memory has run out, then the beginnings that were watched long enough."""
+        ended = np.flatnonzero(self._histories.tracks["absent"] > self._memory)
+        events = self._name_ends(ended, index) if len(ended) else []
+        tracks = self._histories.tracks
+        watched = max(self._memory, self._options.birth_frames)
+        due = tracks["unnamed"] & ((tracks["watched"] >= watched) | (tracks["absent"] > self._memory))
+        events += self._name_beginnings(np.flatnonzero(due), index)
+        if len(ended):
+            self._ends = self._ends[~np.isin(self._ends["lone"], tracks["particle"][ended])]
+            self._histories.forget(ended)
+        return _in_order(events)
+
+    def _name_ends(self, ended: NDArray[np.int64], index: int) -> list[Event]:
+        """Name the ends of the tracks in rows `ended`: mergers first, then one by one."""
+        histories, lone = self._histories, {}
+        for row in ended:
+            area = float(histories.sightings(int(row), 1)[0, 3])
+            lone[int(histories.tracks["particle"][row])] = Lone(area, area / histories.tracks["largest_area"][row])
+        found = mergers(self._ends, lone, self._options)
+        events = [verdicts.coalescence(m, lone, histories, index) for m in found]
+        merged = {p for m in found for p in m.pairs["lone"].tolist()}
+        for m in found:
+            # A child that began with the merger needs no other beginning.
+            histories.tracks["unnamed"][histories.rows_of(m.pairs["other"][:1])] &= not m.pairs["fresh"][0]
+        for row, (particle, last) in zip(ended, lone.items(), strict=True):
+            if particle not in merged:
+                events.append(verdicts.end(int(row), last, histories, self._options, index))
+        return events
+
+    def _name_beginnings(self, rows: NDArray[np.int64], index: int) -> list[Event]:
+        """Name the beginnings of the tracks in `rows`."""
+        histories, events = self._histories, []
+        for row in rows.tolist():
+            track = histories.tracks[row]
+            pairs = self._births[self._births["lone"] == track["particle"]]
+            source = source_of(pairs, Lone(float(track["first_area"])), self._options)
+            if source is not None:
+                events.append(verdicts.splitting(row, *source, histories, index))
+            else:
+                events.append(verdicts.beginning(row, histories, self._options, index))
+        histories.tracks["unnamed"][rows] = False
+        named = histories.tracks["particle"][~histories.tracks["unnamed"]]
+        self._births = self._births[~np.isin(self._births["lone"], named)]
+        return events
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return everything needed to go on, as arrays: the last outlines, the live tracks and the open evidence."""
+        parts: dict[str, NDArray[Any]] = {
+            "counters": np.array([self._frame, self._held, self._before is not None], np.int64)
+        }
+        for name, pairs in (("ends", self._ends), ("births", self._births)):
+            parts |= {f"{name}_{field}": np.ascontiguousarray(pairs[field]) for field in PAIR.names or ()}
+        parts |= {f"track_{name}": array for name, array in self._histories.state().items()}
+        if self._before is not None:
+            parts |= {f"before_{name}": array for name, array in self._before.state().items()}
+        return parts
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from `state`; the events that follow are those an uninterrupted detector would give."""
+        self._frame, self._held, started = (int(v) for v in state["counters"])
+        for name in ("ends", "births"):
+            pairs = np.zeros(len(state[f"{name}_lone"]), PAIR)
+            for field in PAIR.names or ():
+                pairs[field] = state[f"{name}_{field}"]
+            setattr(self, f"_{name}", pairs)
+        self._histories.restore(_part(state, "track_"))
+        self._before = Outlines.restored(_part(state, "before_")) if started else None
+
+
+def _most(part: int, whole: int) -> bool:
+    """Say whether `part` is more than half of more than ten particles."""
+    return whole > 10 and 2 * part > whole
+
+
+def _part(state: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the entries of `state` under a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+
+def _in_order(events: list[Event]) -> tuple[Event, ...]:
+    """Sort events by frame, kind and particles, so that their order never depends on how they were found."""
+    return tuple(sorted(events, key=lambda e: (e.frame, e.kind, e.parents, e.children)))

@@ -1,0 +1,153 @@
+"""The wording of a verdict: from what is known of a track or a merger to one `Event`.
+
+Confidence of each kind, all within 0…1 (`mergers` has that of a coalescence and of a splitting):
+
+- dissolution: 1 - last area / largest area
+- leaving, entering: 1 / (1 + gap to the border / (1 px + 2 mean steps)); entering times the presence
+- appearance: the presence, the share of the frames watched in which the new particle was seen
+- nucleation: presence · (1 - first area / last area)
+- lost: 0.5, as nothing speaks for anything else
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from insitu.types import Event
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from insitu.events.histories import Histories
+    from insitu.events.mergers import Lone, Merger
+    from insitu.options import EventOptions
+    from insitu.types import EventKind
+
+
+def coalescence(found: Merger, lone: dict[int, Lone], histories: Histories, index: int) -> Event:
+    """Word a merger: all that went in are parents, the one that is there afterwards is the child."""
+    pairs, tracks = found.pairs, histories.tracks
+    frame, child = int(pairs["frame"][0]), int(pairs["other"][0])
+    parents = {int(p): lone[int(p)].area for p in pairs["lone"]}
+    if not pairs["fresh"][0]:
+        parents[child] = float(pairs["last"][0])
+    order = sorted(parents, key=lambda p: (-parents[p], p))
+    area = float(pairs["after"][0, 0])
+    y, x = place(histories, child, frame)
+    volume = sum(a**1.5 for a in parents.values())
+    rows = histories.rows_of(np.array([*order, child]))
+    approach = pairs["approach"][np.isfinite(pairs["approach"])]
+    return Event(
+        kind="coalescence",
+        frame=frame,
+        decided_frame=index,
+        y=y,
+        x=x,
+        parents=tuple(order),
+        children=(child,),
+        parent_areas_px=tuple(int(parents[p]) for p in order),
+        child_areas_px=(int(area),),
+        contact_frame=frame,
+        gap_px=float(pairs["gap"].min()),
+        approach_px_per_frame=float(approach.max()) if len(approach) else None,
+        volume_balance=(area**1.5 - volume) / volume,
+        touches_edge=bool((tracks["border"][rows] <= 0).any()),
+        confidence=found.confidence,
+    )
+
+
+def end(row: int, lone: Lone, histories: Histories, options: EventOptions, index: int) -> Event:
+    """Word the end of one track that did not merge: leaving at the border, dissolution if it shrank, lost otherwise."""
+    track = histories.tracks[row]
+    path = histories.sightings(row)
+    reach = 1 + 2 * mean_step(path)
+    border = float(track["border"])
+    shrunk = lone.shrunk < options.shrink_fraction
+    kind: EventKind = "lost"
+    confidence = 0.5
+    if track["swept"]:
+        pass
+    elif border <= 0 or (border <= reach and not shrunk):
+        kind, confidence = "leaving", 1 / (1 + border / reach)
+    elif shrunk:
+        kind, confidence = "dissolution", 1 - lone.shrunk
+    return Event(
+        kind=kind,
+        frame=int(track["absent_frame"]),
+        decided_frame=index,
+        y=float(path[-1, 1]),
+        x=float(path[-1, 2]),
+        parents=(int(track["particle"]),),
+        parent_areas_px=(int(path[-1, 3]),),
+        touches_edge=border <= 0,
+        confidence=confidence,
+        note="together with most others" if track["swept"] else "",
+    )
+
+
+def beginning(row: int, histories: Histories, options: EventOptions, index: int) -> Event:
+    """Word the beginning of one track that did not come out of a merger or a splitting."""
+    track = histories.tracks[row]
+    path = histories.sightings(row)
+    presence = min(1.0, float(track["seen"]) / (float(track["watched"]) + 1))
+    reach = 1 + 2 * mean_step(path)
+    border, area = float(track["first_border"]), float(track["first_area"])
+    grown = float(np.median(path[-3:, 3])) / area
+    kind: EventKind = "appearance"
+    confidence = presence
+    if border <= reach:
+        kind, confidence = "entering", presence / (1 + border / reach)
+    elif track["seen"] > 3 and grown * options.shrink_fraction >= 1:
+        kind, confidence = "nucleation", presence * (1 - 1 / grown)
+    return Event(
+        kind=kind,
+        frame=int(track["first_frame"]),
+        decided_frame=index,
+        y=float(track["first_y"]),
+        x=float(track["first_x"]),
+        children=(int(track["particle"]),),
+        child_areas_px=(int(area),),
+        touches_edge=border <= 0,
+        confidence=confidence,
+    )
+
+
+def splitting(row: int, pair: NDArray[np.void], confidence: float, histories: Histories, index: int) -> Event:
+    """Word the beginning of a track that came out of another one, which goes on."""
+    track = histories.tracks[row]
+    particle, parent = int(track["particle"]), int(pair["other"])
+    areas = {parent: float(pair["after"][0]), particle: float(track["first_area"])}
+    children = tuple(sorted(areas, key=lambda p: (-areas[p], p)))
+    volume = float(pair["last"]) ** 1.5
+    return Event(
+        kind="splitting",
+        frame=int(track["first_frame"]),
+        decided_frame=index,
+        y=float(track["first_y"]),
+        x=float(track["first_x"]),
+        parents=(parent,),
+        children=children,
+        parent_areas_px=(int(pair["last"]),),
+        child_areas_px=tuple(int(areas[p]) for p in children),
+        gap_px=float(pair["gap"]),
+        volume_balance=(sum(a**1.5 for a in areas.values()) - volume) / volume,
+        touches_edge=float(track["first_border"]) <= 0,
+        confidence=confidence,
+    )
+
+
+def place(histories: Histories, particle: int, frame: int) -> tuple[float, float]:
+    """Return where a live track was in `frame`, or at the earliest sighting still remembered."""
+    row = int(histories.rows_of(np.array([particle]))[0])
+    path = histories.sightings(row)
+    at = path[np.argmin(np.abs(path[:, 0] - frame))]
+    return float(at[1]), float(at[2])
+
+
+def mean_step(path: NDArray[np.float64]) -> float:
+    """Return the mean distance between successive sightings in px; 0 for a single one."""
+    if len(path) < 2:
+        return 0.0
+    return float(np.hypot(np.diff(path[:, 1]), np.diff(path[:, 2])).mean())

@@ -108,7 +108,9 @@ class Intake:
         if header.status == "missing":
             return Frame(index, None, "missing", ("missing",), header, self._time(index, header))
         try:
-            flags = (*self._reader.read_into(index, slot), *judge(slot))
+            flags = self._reader.read_into(index, slot)
+            if unusable := judge(slot):
+                raise BadFrame(unusable[0], f"frame {index} is {unusable[0]}")  # noqa: TRY301 - one way out for all bad frames
         except BadFrame as bad:
             return self._bad(index, header, bad)
         flags += self._irregular(index, header)

@@ -61,9 +61,10 @@ def loops() -> Loops:
 def step_kinds() -> NDArray[np.int32]:
     """Return the kind of step for each neighbourhood of a border pixel: 0, 1, 2 are worth 1, √2, (1 + √2)/2 px, −1 nil.
 
-    A pixel of a label is on its border when one of its four side neighbours is not of that label. The neighbourhood code
-    is 1 + 2 per side neighbour + 10 per corner neighbour that is on the same border. Benkrid & Crookes, Design and FPGA
-    implementation of a perimeter estimator, Queen's University of Belfast (2000), as in `skimage.measure.perimeter`.
+    A pixel of a label is on its border when one of its four side neighbours is not of that label. The code of its
+    neighbourhood is 1 + 2 per side neighbour + 10 per corner neighbour that is on the same border. Benkrid & Crookes,
+    Design and FPGA implementation of a perimeter estimator, Queen's University of Belfast (2000), as it stands in
+    `skimage.measure.perimeter`.
     """
     kinds = np.full(50, -1, np.int32)
     kinds[[5, 7, 15, 17, 25, 27]] = 0

@@ -2,8 +2,8 @@
 
 A run is a row and a half-open column range; a frame's runs are kept in raster order. Everything behind the segmentation
 works on them: a 1792×1920 frame with 300 particles has 13 000 runs, against 3.4 million pixels of a label image. Sums
-of integer counts are integers, so no order of summation changes a result; counts of float cameras are summed in float64,
-each run from left to right. numba, numpy and torch give the same bits.
+of integer counts are integers, so no order of summation changes a result; counts of float cameras are summed in
+float64, each run from left to right. numba, numpy and torch give the same bits.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def find_runs_torch(
 
 
 def components(runs: Runs) -> Runs:
-    """Label each run with its 8-connected component, 1…n in raster order of the first pixel as `skimage.measure.label`."""
+    """Label each run with its 8-connected component, 1…n in raster order of the first pixel (as scikit-image)."""
     label, n = loops().unite(lines_of(runs))
     return replace(runs, label=label, n_labels=n)
 

@@ -8,16 +8,16 @@ import os
 import tomllib
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from insitu import __version__
 from insitu.errors import CommandError, InputError
 from insitu.schema import SCHEMA_VERSION
 from insitu.store import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from insitu.options import StoreOptions
     from insitu.types import RunInfo
@@ -34,7 +34,7 @@ def begin(info: RunInfo, options: StoreOptions, about: Mapping[str, Any]) -> dic
     content: dict[str, Any] = plain(
         {
             "schema": SCHEMA_VERSION,
-            "insitu": version("insitu"),
+            "insitu": __version__,
             "status": "running",
             "started": now(),
             "finished": None,
@@ -110,7 +110,7 @@ def read_about(out: Path) -> dict[str, Any] | None:
     if schema > SCHEMA_VERSION:
         raise InputError(
             f"'{out}' was written by insitu {writer} (schema {schema}); "
-            f"this is {version('insitu')} (schema {SCHEMA_VERSION})",
+            f"this is {__version__} (schema {SCHEMA_VERSION})",
             "pip install -U insitu; the parquet tables open in pandas or duckdb meanwhile",
         )
     return dict(content)
@@ -137,15 +137,13 @@ def check_same(
     CommandError
         They differ; the message says where.
     """
-    old, new = dict(_settings(stored_settings)), dict(_settings(settings))
-    writers = [_difference(k, stored, fresh) for k in ("schema", "insitu") if stored.get(k) != fresh.get(k)]
-    changed = [k for k in sorted({*old, *new} - {*FREE_SETTINGS}) if old.get(k) != new.get(k)]
-    differing = writers + [_difference(k, old, new) for k in changed]
+    differing = _changes(stored, fresh, ("schema", "insitu"))
+    old, new = _flat(tomllib.loads(stored_settings)), _flat(tomllib.loads(settings))
+    differing += _changes(old, new, sorted({*old, *new} - {*FREE_SETTINGS}))
     for section, keys in _COMPARED.items():
-        was, is_ = stored.get(section) or {}, fresh.get(section) or {}
-        for key in keys or sorted({*was, *is_}):
-            if was.get(key) != is_.get(key):
-                differing.append(f"{section} {_difference(key, was, is_)}")
+        was, given = _flat(stored.get(section) or {}), _flat(fresh.get(section) or {})
+        names = [n for n in sorted({*was, *given}) if not keys or n.partition(".")[0] in keys]
+        differing += [f"{section} {change}" for change in _changes(was, given, names)]
     if differing:
         raise CommandError(
             f"'{out}' cannot be resumed: " + "; ".join(differing[:4]) + (" …" if len(differing) > 4 else ""),
@@ -161,16 +159,13 @@ _COMPARED: dict[str, tuple[str, ...]] = {
 }
 
 
-def _difference(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    return f"{key} was {old.get(key)}, now {new.get(key)}"
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    return [f"{n} was {old.get(n)}, now {new.get(n)}" for n in names if old.get(n) != new.get(n)]
 
 
-def _settings(text: str) -> Iterator[tuple[str, Any]]:
-    def flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-        for key, value in table.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value
-
-    yield from flat(tomllib.loads(text), "")
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values under dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,7 +1,7 @@
 """Every file operation of the store, in one place, so that a test can make any of them fail.
 
-A file becomes visible only whole: it is written under a ``.tmp`` name, fsynced, renamed, and the folder that holds it is
-fsynced before anything refers to it. A failure of the disk therefore leaves the previous state, never a half-written file.
+A file becomes visible only whole: it is written under a ``.tmp`` name, fsynced, renamed, and the folder that holds it
+is fsynced before anything refers to it. A failing disk therefore leaves the previous state, never a half-written file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _passed: dict[str, int] = {}
 
 
 def failpoint(name: str) -> None:
-    """Die as if killed (exit 137) when ``INSITU_FAILPOINT=name:n`` and this is the n-th passage of that commit point."""
+    """Die as if killed (exit 137) at the n-th passage of the commit point that ``INSITU_FAILPOINT=name:n`` names."""
     wanted, _, number = os.environ.get("INSITU_FAILPOINT", "").partition(":")
     if wanted != name:
         return
@@ -58,7 +58,7 @@ class Stored:
 
 
 class HashingFile:
-    """A binary file being written that knows its size and SHA-256 (what `pyarrow` needs of a file object, and no more)."""
+    """A binary file being written that knows its size and SHA-256; as much of a file object as `pyarrow` needs."""
 
     def __init__(self, disk: Disk, descriptor: int) -> None:
         self._disk = disk

@@ -1,11 +1,11 @@
 """Label images as OME-Zarr 0.5, written as whole shards.
 
-A plane is painted, packed (zstd-1) and forgotten as soon as its frame arrives; packed planes wait, about 50 kB each for a
-1792×1920 frame, until their shard is complete, and then become one file. Neither a raw shard (440 MB for such frames) nor
-the runs of its frames are held. The bytes are those that zarr-python writes for the same planes, which a test compares.
+A plane is painted, packed (zstd-1) and forgotten as soon as its frame arrives; packed planes wait, about 50 kB each for
+a 1792×1920 frame, until their shard is complete, and then become one file. Neither a raw shard (440 MB for such frames)
+nor the runs of its frames are held. The bytes are those that zarr-python writes for the same planes: a test compares.
 
-Format: zarr v3 specification, codecs ``sharding_indexed`` (index at the end: little-endian uint64 offset and length of each
-inner chunk, then CRC32C) and ``zstd``; OME-Zarr 0.5 ``multiscales`` and ``image-label``.
+Format: zarr v3 specification, codecs ``sharding_indexed`` (index at the end: little-endian uint64 offset and length of
+each inner chunk, then CRC32C) and ``zstd``; OME-Zarr 0.5 ``multiscales`` and ``image-label``.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ _CRC_TABLE = tuple(_crc_entry(n) for n in range(256))
 def group_metadata(info: RunInfo) -> dict[str, Any]:
     """Return the group's ``zarr.json``: axes, scale and translation in nm and s where known, else without a unit.
 
-    An axis whose calibration is unknown counts camera pixels, or frames, without a unit, and the attribute ``calibration``
-    (``time_calibration`` for the frame time) says so.
+    An axis whose calibration is unknown counts camera pixels, or frames, without a unit, and the attribute
+    ``calibration`` (``time_calibration`` for the frame time) says so.
     """
     nm, s = info.calibration.nm_per_px, info.calibration.s_per_frame
     time: dict[str, str] = {"name": "t", "type": "time"} | ({"unit": "second"} if s is not None else {})

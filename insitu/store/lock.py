@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Lock:
     """Hold ``OUT/lock`` as long as this object is open.
 
-    The kernel releases the lock when the process ends however it ends, so a file left behind by a killed engine is stale by
-    construction; the process id and boot id in it are there for the message.
+    The kernel releases the lock when the process ends, however it ends, so a file left behind by a killed engine is
+    stale by construction; the process id and boot id in it are there for the message.
 
     Raises
     ------

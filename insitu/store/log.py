@@ -1,7 +1,7 @@
 """The commit log: one fsynced line a unit, and what it promises.
 
-A line names every file of its unit with size and SHA-256, and is written after they are durable. What no line names does
-not exist: a reader skips it, a resumed run deletes it. A torn last line is no line.
+A line names every file of its unit with size and SHA-256, and is written after they are durable. What no line names
+does not exist: a reader skips it, a resumed run deletes it. A torn last line is no line.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insitu.errors import CommandError
@@ -14,7 +15,6 @@ from insitu.store.log import Log, check_files, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from insitu.store.disk import Disk
 
@@ -30,7 +30,7 @@ def claim(out: Path, disk: Disk, *, overwrite: bool) -> Lock:
         Something else is there, a run is there and `overwrite` is false, or an engine works in it.
     """
     _refuse(out, overwrite=overwrite)
-    out.mkdir(parents=True, exist_ok=True)
+    disk.make_folders(out, Path(out.anchor))
     lock = Lock(out)
     with lock.released_on_error():
         _refuse(out, overwrite=overwrite)
@@ -108,8 +108,8 @@ def _in_order(log: Log) -> list[str]:
 def verify(out: Path, log: Log, stored: int) -> list[str]:
     """Compare the files of a run with its log and return the state files that still count.
 
-    Content is compared for the tables, the state and the last unit; complete shards of earlier units by their size, since
-    reading all label images of a day again would take minutes.
+    Content is compared for the tables, the state and the last unit; complete shards of earlier units by their size,
+    since reading all label images of a day again would take minutes.
     """
     live = live_state(_in_order(log), stored)
     for unit in log.units:

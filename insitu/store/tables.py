@@ -1,17 +1,16 @@
 """Parquet tables whose columns, units and meanings come from `insitu.schema`.
 
-zstd-1, floats split into byte streams, no dictionary: a third of the CPU of the defaults and three quarters of the bytes for
-such tables (research notes, storage). The bytes depend on rows and library version alone: no time stamp, no file name.
+zstd-1, floats split into byte streams, no dictionary: a third of the CPU and three quarters of the bytes of pyarrow's
+defaults on such tables. The bytes depend on rows and library version alone: no time stamp, no file name.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu import schema
+from insitu import __version__, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,14 +26,14 @@ ROW_GROUP = 131_072
 
 
 def arrow_schema(table: str, columns: Sequence[Column]) -> pa.Schema:
-    """Return the arrow schema of columns: unit and meaning with each field, schema and insitu version with the table."""
+    """Return the arrow schema of columns: unit and meaning with each field, versions with the table."""
     import pyarrow as pa
 
     fields = [
         pa.field(c.name, _arrow_type(c.dtype), nullable=c.nullable, metadata={"unit": c.unit, "meaning": c.meaning})
         for c in columns
     ]
-    about = {"insitu.table": table, "insitu.schema": str(schema.SCHEMA_VERSION), "insitu.version": version("insitu")}
+    about = {"insitu.table": table, "insitu.schema": str(schema.SCHEMA_VERSION), "insitu.version": __version__}
     return pa.schema(fields, metadata=about)
 
 

@@ -63,7 +63,7 @@ class UnitWriter:
             self._labels.write_metadata()
 
     def restore(self, log: Log) -> dict[str, NDArray[Any]]:
-        """Verify what the log names, delete what it does not, and take up its waiting planes; return the tracker's state."""
+        """Verify what the log names, delete the rest, take up the planes that wait; return the tracker's state."""
         out, shard = self._info.out, self._options.shard_frames
         stored = log.planes if log.closing is not None else log.planes // shard * shard
         self._live = place.verify(out, log, stored)

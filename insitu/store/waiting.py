@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from insitu.store.labels import plane_shape
 from insitu.store.rows import Clock, event_columns, frame_columns, particle_columns
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ class Waiting:
         self.clock = Clock(info.calibration)
         self.results: list[FrameResult] = []
         self._times: list[float | None] = []
-        self._region_px = info.region[0] * info.region[1]
+        height, width = plane_shape(info)
+        self._region_px = height * width * info.bin**2
 
     def __len__(self) -> int:
         return len(self.results)

@@ -8,9 +8,9 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import skimage.measure
+from cases_masks import CAMERA_DTYPES, MASKS, SHAPES, assert_same, camera_image, without_numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from masks import CAMERA_DTYPES, MASKS, SHAPES, assert_same, camera_image, without_numba
 
 from insitu import schema
 from insitu.measure import FLAG_TOO_MANY, measure

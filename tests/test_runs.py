@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import skimage.measure
 import torch
+from cases_masks import CAMERA_DTYPES, MASKS, SHAPES, assert_same, camera_image, without_numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from masks import CAMERA_DTYPES, MASKS, SHAPES, assert_same, camera_image, without_numba
 
 from insitu import _run_loops, _run_tensors
 from insitu.runs import components, find_runs, find_runs_torch, overlaps, paint, runs_of_labels, select

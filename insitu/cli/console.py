@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from insitu.pipeline import Progress
-    from insitu.types import Event
+    from insitu.progress import Progress
+    from insitu.types import FrameResult
 
 SCHEMA = "insitu.cli/1"
 _TERMINAL_S = 0.1
@@ -51,11 +51,11 @@ class Console:
         if not self.quiet:
             print(" ".join(text.split("\n")), file=sys.stderr, flush=True)  # noqa: T201 - stderr is the interface
 
-    def emit(self, kind: str, **content: Any) -> None:  # noqa: ANN401 - JSON values
-        """Print one JSON line of type `kind`; nothing without ``--json``."""
+    def emit(self, line: str, /, **content: Any) -> None:  # noqa: ANN401 - JSON values
+        """Print one JSON line of type `line`; nothing without ``--json``."""
         if self.as_json:
-            line = {"schema": SCHEMA, "type": kind, **content}
-            print(json.dumps(line, ensure_ascii=False, default=str), flush=True)  # noqa: T201 - stdout is the interface
+            content = {"schema": SCHEMA, "type": line, **content}
+            print(json.dumps(content, ensure_ascii=False, default=str), flush=True)  # noqa: T201 - stdout is the interface
 
     def draw(self, text: str) -> None:
         """Draw `text` over the line drawn before; only on a terminal."""
@@ -100,9 +100,11 @@ class Meter:
         else:
             self._console.note(f"analyse  {in_words(progress)}")
 
-    def event(self, event: Event) -> None:
-        """Report an event as a JSON line."""
-        if self._console.as_json:
+    def events(self, result: FrameResult) -> None:
+        """Report the events that a frame decided, one JSON line each."""
+        if not self._console.as_json:
+            return
+        for event in result.events:
             self._console.emit(
                 "event",
                 kind=event.kind,
@@ -132,7 +134,7 @@ def in_words(progress: Progress) -> str:
     left = remaining_s(progress)
     if left is not None:
         parts.append(f"{duration(left)} left")
-    parts += [f"{progress.particles} particles", f"{progress.events} events"]
+    parts += [counted(progress.particles, "particle"), counted(progress.events, "event")]
     lost = progress.bad + progress.missing
     return " · ".join([*parts, f"{lost} bad or missing"] if lost else parts)
 
@@ -142,6 +144,11 @@ def remaining_s(progress: Progress) -> float | None:
     if progress.total is None or progress.frames_per_s <= 0:
         return None
     return (progress.total - progress.done) / progress.frames_per_s
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 event`` or ``2 events``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:

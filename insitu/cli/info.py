@@ -58,8 +58,8 @@ def in_words(facts: dict[str, Any]) -> str:
         ("format", facts["format"]),
         ("frames", "unknown" if facts["n_frames"] is None else str(facts["n_frames"])),
         ("frame", f"{facts['height']}×{facts['width']} px, {facts['dtype']}"),
-        ("pixel size", pixel_in_words(facts).removeprefix("pixel size ")),
-        ("frame time", time_in_words(facts).removeprefix("frame time ")),
+        ("pixel size", pixel_in_words(facts)),
+        ("frame time", time_in_words(facts)),
     ]
     if facts["exposure_s"] is not None:
         rows.append(("exposure", f"{facts['exposure_s']:.6g} s"))

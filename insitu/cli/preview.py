@@ -91,15 +91,18 @@ def in_words(plan: dict[str, Any]) -> str:
 def in_one_line(plan: dict[str, Any]) -> str:
     """Return the movie of a plan as one line."""
     frame = f"{plan['height']}×{plan['width']} {plan['dtype']}"
-    return " · ".join(
-        [plan["source"], plan["format"], _frames_in_words(plan), frame, pixel_in_words(plan), time_in_words(plan)]
-    )
+    pixel, time = pixel_in_words(plan), time_in_words(plan)
+    calibration = [
+        f"{what} {text}" if text.startswith("unknown") else text
+        for what, text in (("pixel size", pixel), ("frame time", time))
+    ]
+    return " · ".join([plan["source"], plan["format"], _frames_in_words(plan), frame, *calibration])
 
 
 def pixel_in_words(facts: dict[str, Any]) -> str:
     """Return the pixel size and where it came from."""
     if facts["nm_per_px"] is None:
-        return f"pixel size {facts['nm_source']}"
+        return str(facts["nm_source"])
     return f"{facts['nm_per_px']:.6g} nm/px ({facts['nm_source']})"
 
 
@@ -107,7 +110,7 @@ def time_in_words(facts: dict[str, Any]) -> str:
     """Return the time from frame to frame and where it came from."""
     step = facts["s_per_frame"]
     if step is None:
-        return f"frame time {facts['s_source']}"
+        return str(facts["s_source"])
     return f"{step:.6g} s/frame ({facts['s_source']})"
 
 

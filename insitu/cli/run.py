@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
-from insitu.cli.console import Console, Meter, duration, size
-from insitu.cli.failures import Terminated, report, say
+from insitu.cli.console import Console, Meter, counted, duration, size
+from insitu.cli.failures import report, say
 from insitu.cli.parameters import (
     Choices,
     FrameRange,
@@ -20,13 +20,15 @@ from insitu.cli.parameters import (
     settings_options,
 )
 from insitu.cli.sources import Target, targets
+from insitu.cli.stopping import stoppable
 from insitu.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_RESOURCE, EXIT_TERMINATED, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from insitu.pipeline import RunSummary
+    from insitu.cli.stopping import Stop
+    from insitu.progress import RunSummary
     from insitu.settings import Settings
 
 # when several movies end differently, the command ends with the code that stands last here
@@ -120,6 +122,7 @@ class Job:
     def analyse(self, target: Target) -> int:
         """Run one movie and print how it ended."""
         from insitu.cli.preview import expected, in_one_line
+        from insitu.intake import Selection
         from insitu.pipeline import process
 
         plan = expected(target, self.settings, self.frames, device=False)
@@ -128,21 +131,22 @@ class Job:
         if plan["expected_bytes"] and plan["expected_bytes"] > plan["free_bytes"]:
             self._warn_of_disk(plan)
         meter = Meter(self.console)
-        try:
-            summary = process(
-                target.source,
-                target.out,
-                self.settings,
-                resume=self.resume,
-                overwrite=self.overwrite,
-                frames=self.frames,
-                progress=meter,
-                on_event=meter.event,
-            )
-        except KeyboardInterrupt as stopped:
-            return self._interrupted(target.out, stopped)
-        self._finished(summary)
-        return summary.exit_code
+        with stoppable(self.console.note) as stop:
+            try:
+                summary = process(
+                    target.source,
+                    target.out,
+                    self.settings,
+                    selection=Selection(*self.frames) if self.frames else None,
+                    resume=self.resume,
+                    overwrite=self.overwrite,
+                    progress=meter,
+                    on_result=meter.events,
+                    stop=stop.event,
+                )
+            except KeyboardInterrupt:
+                return self._stopped(target.out, stop)
+        return self._stopped(target.out, stop) if summary.interrupted else self._finished(summary)
 
     def _warn_of_disk(self, plan: dict[str, Any]) -> None:
         text = (
@@ -152,32 +156,31 @@ class Job:
         self.console.emit("problem", frame=None, reason=text)
         self.console.note(text)
 
-    def _interrupted(self, out: Path, stopped: KeyboardInterrupt) -> int:
+    def _stopped(self, out: Path, stop: Stop) -> int:
         """Say how far the results are valid."""
         from insitu.store.log import read_log
 
         planes = read_log(out).planes if out.is_dir() else 0
         start, _, step = self.frames or (0, None, 1)
-        what = "terminated" if isinstance(stopped, Terminated) else "interrupted"
-        code = EXIT_TERMINATED if isinstance(stopped, Terminated) else EXIT_INTERRUPTED
         valid = (
-            f"results in '{out}' are valid to frame {start + (planes - 1) * step}" if planes else "no frame is stored"
+            f"results in '{out}' are valid to frame {start + (planes - 1) * step}" if planes else "nothing is stored"
         )
         self.console.settle()
-        self.console.emit("end", out=str(out.resolve()), exit_code=code, planes=planes)
-        say(f"{what}: {valid}", "go on with the same command and --resume")
-        return code
+        self.console.emit("end", out=str(out.resolve()), exit_code=stop.exit_code, total=planes, interrupted=True)
+        say(f"{stop.word}: {valid}", "go on with the same command and --resume")
+        return stop.exit_code
 
-    def _finished(self, summary: RunSummary) -> None:
+    def _finished(self, summary: RunSummary) -> int:
         out = summary.out.resolve()
         self.console.emit("end", **{**asdict(summary), "out": str(out)})
         lost = f" ({summary.bad} bad, {summary.missing} missing)" if summary.bad + summary.missing else ""
         resumed = f" · resumed from plane {summary.resumed_from}" if summary.resumed_from else ""
         self.console.result(
-            f"{summary.used} of {summary.total} frames used{lost} · {summary.particles} particles measured"
-            f" · {summary.events} events · {duration(summary.seconds)}{resumed}"
+            f"{summary.used} of {summary.total} frames used{lost} · {counted(summary.particles, 'particle')} measured"
+            f" · {counted(summary.events, 'event')} · {duration(summary.seconds)}{resumed}"
         )
         self.console.result(str(out))
+        return summary.exit_code
 
 
 def _kept_going(action: Callable[[Target], int], target: Target) -> int:

@@ -18,16 +18,18 @@ from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from insitu.progress import Progress, Rate, RunSummary
 from insitu.read import open_source
 from insitu.read.fingerprint import fingerprint
-from insitu.types import Reference, RunInfo
+from insitu.types import Event, Reference, RunInfo
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from insitu.intake import Selection
     from insitu.settings import Settings
     from insitu.store.commit import RunFolder
     from insitu.types import FrameResult
+
+    Source = str | Path | list[str | Path] | Iterable[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class _Hooks:
     stop: threading.Event | None = None
 
 
-def stream(source: Any, *, settings: Settings, selection: Selection | None = None) -> Iterator[FrameResult]:
+def stream(source: Source, *, settings: Settings, selection: Selection | None = None) -> Iterator[FrameResult]:
     """Yield the result of every frame of `source`: a path, a folder, a list of files, or an iterable of 2-D arrays.
 
     Memory stays constant. See `insitu.stream` for the short form.
@@ -52,7 +54,7 @@ def stream(source: Any, *, settings: Settings, selection: Selection | None = Non
 
 
 def process(
-    source: Any,
+    source: Source,
     out: str | Path,
     settings: Settings,
     *,
@@ -175,19 +177,32 @@ def _count(seen: Progress, result: FrameResult) -> None:
         seen.problems.append((result.frame.index, ", ".join(result.flags)))
 
 
-def _tracks(folder: RunFolder) -> Mapping[str, Any]:
-    """Return the columns of the tracks table, from what was committed (so that a resumed run needs no running sums)."""
+def _tracks(folder: RunFolder) -> dict[str, Any]:
+    """Return the columns of the tracks table, from what was committed: a resumed run needs no running sums."""
+    import numpy as np
+
     from insitu.tracks import TrackSummary
 
     summary = TrackSummary()
-    for frames in folder.rows("frames"):
-        summary.add_frames(frames)
-    for rows in folder.rows("particles"):
-        summary.add(rows)
-    return summary.rows(folder.rows("events"))
+    for rows, frames in zip(folder.rows("particles"), folder.rows("frames"), strict=True):
+        place = np.searchsorted(frames["frame"], rows["frame"])
+        shift = {name: frames[name][place] for name in ("drift_y_px", "drift_x_px")}
+        summary.add({**rows, **shift})
+    return summary.rows(event for part in folder.rows("events") for event in _told(part))
 
 
-def _folder(engine: Engine, source: Any, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
+def _told(events: Mapping[str, Any]) -> Iterator[Event]:
+    """Yield the events of a table's rows, as far as tracks need them."""
+    for row in zip(
+        *(events[k] for k in ("kind", "frame", "decided_frame", "y", "x", "parents", "children")), strict=True
+    ):
+        kind, frame, decided, y, x, parents, children = row
+        yield Event(
+            kind, int(frame), int(decided), float(y), float(x), tuple(parents.tolist()), tuple(children.tolist())
+        )
+
+
+def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
     """Create or resume the run folder of an engine."""
     from insitu.store.commit import RunFolder
 

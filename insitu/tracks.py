@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -38,6 +39,26 @@ class TrackSummary:
 
     def __init__(self) -> None:
         self._of: dict[str, NDArray[Any]] = {name: np.zeros(0, dtype) for name, dtype in _FIELDS.items()}
+        self._drift: NDArray[np.float64] = np.zeros((0, 3))
+
+    def add_frames(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Take the stage shift to subtract, before the rows of these frames are added.
+
+        Parameters
+        ----------
+        columns : mapping of str to array of shape (n,)
+            ``frame``, ``drift_y_px``, ``drift_x_px`` of the frames table, in order of frame. Frames that did not drift
+            take no memory.
+        """
+        shift = np.column_stack([columns["frame"], columns["drift_y_px"], columns["drift_x_px"]]).astype(np.float64)
+        self._drift = np.concatenate([self._drift, shift[(shift[:, 1:] != 0).any(axis=1)]])
+
+    def _drift_at(self, frame: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the stage shift (y, x) at each frame in px; 0 where none was given."""
+        known = np.concatenate([self._drift, [[np.inf, 0.0, 0.0]]])
+        place = np.searchsorted(known[:, 0], frame)
+        shift = np.where((known[place, 0] == frame)[:, None], known[place, 1:], 0.0)
+        return shift[:, 0], shift[:, 1]
 
     def add(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Add rows of the particles table.
@@ -46,7 +67,7 @@ class TrackSummary:
         ----------
         columns : mapping of str to array of shape (n,)
             ``frame``, ``particle``, ``y``, ``x``, ``equivalent_diameter_px``, in order of frame and later than all rows
-            added before; optionally ``drift_y_px``, ``drift_x_px``, the stage shift of each row's frame to subtract.
+            added before.
         """
         particle = np.asarray(columns["particle"], np.int64)
         if len(particle) == 0:
@@ -54,8 +75,7 @@ class TrackSummary:
         self._grow(int(particle.max()) + 1)
         frame = np.asarray(columns["frame"], np.int64)
         diameter = np.asarray(columns["equivalent_diameter_px"], np.float64)
-        y = np.asarray(columns["y"], np.float64) - columns.get("drift_y_px", 0.0)
-        x = np.asarray(columns["x"], np.float64) - columns.get("drift_x_px", 0.0)
+        y, x = (np.asarray(columns[c], np.float64) - d for c, d in zip("yx", self._drift_at(frame), strict=True))
         of = self._of
         order = np.argsort(particle, kind="stable")
         follows = np.zeros(len(order), np.bool_)
@@ -76,12 +96,12 @@ class TrackSummary:
         for name, values in (("frame", frame), ("d", diameter), ("y", y), ("x", x)):
             of[f"last_{name}"][particle[ends]] = values[ends]
 
-    def rows(self, events: Iterable[Event] = ()) -> dict[str, Any]:
+    def rows(self, events: Iterable[Event | Mapping[str, Any]] = ()) -> dict[str, Any]:
         """Return the table of tracks as columns (see `schema.TRACKS`), in order of particle.
 
         Parameters
         ----------
-        events : iterable of Event
+        events : iterable of Event, or of parts of the events table (columns)
             All events of the movie: they say how tracks began and ended. A track without one was there at the start,
             or is there at the end.
 
@@ -95,7 +115,7 @@ class TrackSummary:
         particle = np.flatnonzero(of["length"])
         of = {name: values[particle] for name, values in of.items()}
         slope, error = growth(of)
-        origin, fate, parents, children = _told(particle, events)
+        origin, fate, parents, children = _told(particle, _stories(events))
         return {
             "particle": particle.astype(np.int64),
             "first_frame": of["first_frame"].astype(np.int32),
@@ -115,10 +135,11 @@ class TrackSummary:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything needed to go on, as arrays."""
-        return {name: values.copy() for name, values in self._of.items()}
+        return {"drift": self._drift.copy(), **{name: values.copy() for name, values in self._of.items()}}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from `state`."""
+        self._drift = np.array(state["drift"], np.float64)
         self._of = {name: np.array(state[name], dtype) for name, dtype in _FIELDS.items()}
 
     def _grow(self, size: int) -> None:
@@ -183,8 +204,22 @@ def growth(of: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray
     return slope, error
 
 
+Story = tuple[str, tuple[int, ...], tuple[int, ...]]  # kind, parents, children
+
+
+def _stories(events: Iterable[Event | Mapping[str, Any]]) -> Iterator[Story]:
+    """Yield kind, parents and children of each event, however the events are given."""
+    for event in events:
+        if not isinstance(event, Mapping):
+            yield event.kind, event.parents, event.children
+            continue
+        for kind, *lists in zip(event["kind"], event["parents"], event["children"], strict=True):
+            parents, children = (tuple(int(p) for p in ids) for ids in lists)
+            yield str(kind), parents, children
+
+
 def _told(
-    particle: NDArray[np.int64], events: Iterable[Event]
+    particle: NDArray[np.int64], stories: Iterable[Story]
 ) -> tuple[list[str], list[str], list[list[int]], list[list[int]]]:
     """Return origin, fate, parents and children of each track from the events.
 
@@ -193,13 +228,13 @@ def _told(
     origin, fate = dict.fromkeys(particle.tolist(), "start"), dict.fromkeys(particle.tolist(), "end")
     parents: dict[int, list[int]] = {}
     children: dict[int, list[int]] = {}
-    for event in events:
-        if event.kind == "mark":
+    for kind, before, after in stories:
+        if kind == "mark":
             continue
-        for child in set(event.children) - set(event.parents):
-            origin[child], parents[child] = event.kind, list(event.parents)
-        for parent in set(event.parents) - set(event.children):
-            fate[parent], children[parent] = event.kind, list(event.children)
+        for child in set(after) - set(before):
+            origin[child], parents[child] = kind, list(before)
+        for parent in set(before) - set(after):
+            fate[parent], children[parent] = kind, list(after)
     names = particle.tolist()
     return (
         [origin[p] for p in names],

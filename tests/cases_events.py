@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Disc = tuple[float, float, float]  # y, x, radius in px
 SHAPE = (120, 160)
+LINK = LinkOptions(search_range_px=8, memory_frames=3)
+EVENTS = EventOptions(birth_frames=4)
 # Two that have nothing to do with the story, so that it is never the only thing in the frame.
 BYSTANDERS: list[Disc] = [(100.0, 25.0, 7.0), (20.0, 140.0, 9.0)]
 
@@ -41,8 +43,8 @@ class Movie:
     """Frames as lists of discs; None is a frame that cannot be used. Particles of frame 0 have ids in raster order."""
 
     frames: list[list[Disc] | None]
-    link: LinkOptions = LinkOptions(search_range_px=8, memory_frames=3)
-    events: EventOptions = EventOptions(birth_frames=4)
+    link: LinkOptions = LINK
+    events: EventOptions = EVENTS
     shape: tuple[int, int] = SHAPE
 
     def track(self) -> tuple[list[np.ndarray], list[Event]]:

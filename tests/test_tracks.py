@@ -159,8 +159,13 @@ def test_displacement_leaves_the_drift_of_the_stage_out():
         "equivalent_diameter_px": np.full(5, 9.0),
     }
     assert summary_of(columns)["displacement_px"][0] == pytest.approx(20.0)
-    columns |= {"drift_y_px": 3.0 * np.arange(5), "drift_x_px": np.zeros(5)}
-    assert summary_of(columns)["displacement_px"][0] == pytest.approx(16.0)
+    summary = TrackSummary()
+    drift = {"frame": np.arange(8), "drift_y_px": 3.0 * np.arange(8), "drift_x_px": np.zeros(8)}
+    summary.add_frames(cut(drift, 0, 3))
+    summary.add_frames(cut(drift, 3, 8))
+    summary.add(cut(columns, 0, 2))
+    summary.add(cut(columns, 2, 5))
+    assert summary.rows()["displacement_px"][0] == pytest.approx(16.0)
 
 
 def test_origin_and_fate_come_from_the_events():
@@ -185,6 +190,9 @@ def test_origin_and_fate_come_from_the_events():
     assert table["fate"] == ["coalescence", "coalescence", "coalescence", "end", "end"]
     assert table["parents"] == [[], [], [], [0, 2], []]
     assert table["children"] == [[3], [0], [3], [], []]
+    parts = [{n: [getattr(e, n) for e in events[k : k + 2]] for n in ("kind", "parents", "children")} for k in (0, 2)]
+    again = summary.rows(parts)
+    assert all(again[name] == table[name] for name in ("origin", "fate", "parents", "children"))
 
 
 def test_the_columns_are_those_of_the_schema():

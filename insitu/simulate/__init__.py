@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from insitu.simulate.movie import Simulation
 from insitu.simulate.scene import random_scene
+from insitu.simulate.settings import SimulationSettings
 
-__all__ = ["random_scene"]
+__all__ = ["Simulation", "SimulationSettings", "random_scene"]

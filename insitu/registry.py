@@ -45,6 +45,7 @@ READERS: tuple[Entry, ...] = (
     Entry("emd", "insitu.read.emd:EmdReader", "Velox and Berkeley EMD (the image stream)", ("h5py",)),
     Entry("tvips", "insitu.read.tvips:TvipsReader", "TVIPS .tvips, also split over files"),
     Entry("npy", "insitu.read.npy:NpyReader", "numpy .npy stacks"),
+    Entry("picture", "insitu.read.picture:PictureReader", "single PNG, JPEG and BMP pictures"),
     Entry("raw", "insitu.read.raw:RawReader", "raw frames with a JSON sidecar"),
     Entry("zarr", "insitu.read.zarr:ZarrReader", "zarr and OME-Zarr arrays", ("zarr",)),
     Entry("hdf5", "insitu.read.hdf5:Hdf5Reader", "HDF5 stacks", ("h5py",)),

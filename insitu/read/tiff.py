@@ -17,6 +17,7 @@ from insitu.errors import BadFrame, InputError
 from insitu.read import tiff_pages as tp
 from insitu.read.files import OpenFile, magic, shown
 from insitu.read.frames import GREY_NOTE, check_frame, check_index, check_slot, credible, grey
+from insitu.read.picture import LOSSY_NOTE, jpeg_frame
 from insitu.read.tiff_metadata import Story, story
 from insitu.types import Header, SourceInfo
 
@@ -193,9 +194,11 @@ class TiffReader:
         """Refuse a JPEG segment that claims to be larger than its strip or tile: its decoder would believe it."""
         height, width = (plane.tilelength, plane.tilewidth) if plane.is_tiled else (plane.rowsperstrip, form.width)
         for offset, count in zip(plane.dataoffsets, plane.databytecounts, strict=True):
-            size = jpeg_size(self._file.read(offset, min(count, 1 << 16)))
-            if size is None or size[0] > max(height, 8) or size[1] > max(width, 8):
-                raise BadFrame("unreadable", f"{where}: a JPEG segment claims {size} px")
+            frame = jpeg_frame(self._file.read(offset, min(count, 1 << 16)))
+            if frame is None or frame[1] > max(height, 8) or frame[2] > max(width, 8):
+                raise BadFrame(
+                    "unreadable", f"{where}: a JPEG segment claims {frame} (bits, height, width, components)"
+                )
 
     def close(self) -> None:
         """Close the file."""
@@ -235,7 +238,7 @@ def _remarks(form: tp.Form) -> tuple[str, ...]:
     if form.photometric == _MIN_IS_WHITE:
         notes.append("stored with white as zero: contrast is as stored, not as displayed")
     if form.compression == _JPEG:
-        notes.append("lossy JPEG compression: not for measurement")
+        notes.append(LOSSY_NOTE)
     return tuple(notes)
 
 
@@ -265,15 +268,3 @@ def _reduce(image: NDArray[Any], form: tp.Form, out: NDArray[Any]) -> None:
         grey(image, out)
     else:
         out[...] = image[..., 0]
-
-
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Return the (height, width) that a JPEG stream claims, or None where its first bytes hold no frame header."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        # SOF0…SOF15 except DHT (C4), JPG (C8) and DAC (CC)
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
-            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
-        at += 2 + length
-    return None

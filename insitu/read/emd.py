@@ -71,7 +71,7 @@ class EmdReader:
         self._file: Any = None
         try:
             with reading(path, "EMD"):
-                self._file = h5py.File(path, "r")
+                self._file = h5py.File(path, "r", locking=False)
                 stream = _velox(self._file, path) if _IMAGES in self._file else _berkeley(self._file, path)
                 self._open(stream)
         except BaseException:

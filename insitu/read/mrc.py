@@ -75,8 +75,8 @@ class MrcReader:
         self._frame_bytes = height * width * self._stored.itemsize
         n_frames, counted = _count(sections, self._file.size - self._start, self._frame_bytes)
         self.info = SourceInfo(
-            name, "MRC (Direct Electron)" if sidecar else "MRC", height, width, self._stored.newbyteorder("="), n_frames,
-            _calibration(head, order, sidecar), (*notes, *counted),
+            name, "MRC (Direct Electron)" if sidecar else "MRC", height, width, self._stored.newbyteorder("="),
+            n_frames, _calibration(head, order, sidecar), (*notes, *counted),
         )  # fmt: skip
 
     @classmethod

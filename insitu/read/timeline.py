@@ -1,8 +1,8 @@
 """The order of numbered files: by the number that counts them, never by spelling or time of arrival.
 
 ``frame_2`` comes before ``frame_10``. Of several numbers in a name, the one that is different in every file and leaves
-the fewest gaps counts them; where none is, as in ``Minute_00_Second_01_Frame_0003``, all together order them and the last
-one counts within what stands before it.
+the fewest gaps counts them; where none is, as in ``Minute_00_Second_01_Frame_0003``, all together order them and the
+last one counts within what stands before it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _alike(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _unlike(names: Sequence[str]) -> Timeline:
-    """Order names of different shapes: by their last number, else their first; names without numbers by the alphabet."""
+    """Order names of different shapes: by their last number, else their first; without numbers by the alphabet."""
     rows = {name: _numbers(name) for name in names}
     if not all(rows.values()):
         ordered = sorted(names)

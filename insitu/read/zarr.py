@@ -1,7 +1,7 @@
 """zarr arrays, format 2 and 3, and OME-Zarr images (0.4 and 0.5): the full-resolution level, with its scale and units.
 
-Only the metadata files are parsed before anything is opened, and judged: a chunk is decoded as a whole, so its claimed size
-is what an array can cost.
+Only the metadata files are parsed before anything is opened, and judged: a chunk is decoded as a whole, so its claimed
+size is what an array can cost.
 """
 
 from __future__ import annotations

@@ -64,12 +64,17 @@ class _Sector:
         return one
 
     def frame(self, block: int) -> int:
-        """Return the frame number of a block, as it stands there."""
+        """Return the frame number of a block, or where its header is damaged that of the next sound one."""
+        for near in range(block, min(block + 4, self.n_blocks)):
+            header = self.header(near)
+            if header["sync"] == _SYNC:
+                return int(header["frame"])
         return int(self.header(block)["frame"])
 
     def find(self, frame: int, guess: int) -> int:
         """First block of a frame (or of the next that has any), numbers rising from `base` on."""
-        if self.base < guess < self.n_blocks and self.frame(guess) == frame > self.frame(guess - 1):
+        first = guess == self.base or (guess < self.n_blocks and self.frame(guess - 1) < frame)
+        if first and self.frame(guess) == frame:
             return guess
         return bisect_left(range(self.n_blocks), frame, lo=self.base, key=self.frame)
 

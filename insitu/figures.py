@@ -107,6 +107,11 @@ def bar_length(width_px: int, nm_per_px: float) -> tuple[float, str]:
     return length / nm_per_px, text
 
 
+def count_of(scene: Scene) -> str:
+    """Return ``1 particle`` or ``2 particles``."""
+    return f"{len(scene.ids)} particle{'' if len(scene.ids) == 1 else 's'}"
+
+
 def overlay(path: Path, scene: Scene, *, numbers: bool = False) -> None:
     """Write a PNG of a frame with outlines coloured by track, tails, events, and a scale bar where it is calibrated.
 
@@ -132,7 +137,7 @@ def overlay(path: Path, scene: Scene, *, numbers: bool = False) -> None:
     low, high = display_range(scene.image)
     axes.imshow(scene.image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     _draw_particles(axes, scene, numbers=numbers)
-    _draw_marks(axes, scene.marks)
+    _draw_marks(axes, scene.marks, apart=(0.03 * height, 0.13 * width))
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.axis("off")
     strip = figure.add_axes((0, 0, 1, share))
@@ -175,15 +180,18 @@ def _draw_particles(axes: Axes, scene: Scene, *, numbers: bool) -> None:
             axes.text(x, y - 2, str(particle), color=shade, fontsize=5.5, **place)
 
 
-def _draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
+def _draw_marks(axes: Axes, marks: Sequence[Mark], apart: tuple[float, float]) -> None:
+    """Ring every mark, and name it where no earlier one of `marks` lies nearer than `apart` (y, x) px."""
     from matplotlib import patheffects
 
     halo = [patheffects.withStroke(linewidth=3.0, foreground=(0, 0, 0, 0.8))]
-    for mark in marks:
+    for k, mark in enumerate(marks):
         shade = _unit(event_colour(mark.kind))
         axes.plot(
             mark.x, mark.y, "o", markersize=26, fillstyle="none", color=shade, markeredgewidth=1.4, path_effects=halo
         )
+        if any(abs(mark.y - m.y) < apart[0] and abs(mark.x - m.x) < apart[1] for m in marks[:k]):
+            continue
         axes.annotate(
             mark.kind,
             (mark.x, mark.y),
@@ -205,8 +213,7 @@ def _draw_strip(axes: Axes, scene: Scene, width: int) -> None:
         axes.plot([left, left + length], [0.5, 0.5], color="white", linewidth=3, solid_capstyle="butt")
         axes.text(left + length + 0.012 * width, 0.48, text, color="white", fontsize=9, va="center")
     axes.text(0.5 * width, 0.48, scene.caption, color="white", fontsize=9, ha="center", va="center")
-    count = f"{len(scene.ids)} particle{'' if len(scene.ids) == 1 else 's'}"
-    axes.text(0.98 * width, 0.48, count, color="white", fontsize=9, ha="right", va="center")
+    axes.text(0.98 * width, 0.48, count_of(scene), color="white", fontsize=9, ha="right", va="center")
 
 
 def _text_halo() -> list[Any]:

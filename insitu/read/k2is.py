@@ -73,10 +73,14 @@ class _Sector:
 
     def find(self, frame: int, guess: int) -> int:
         """First block of a frame (or of the next that has any), numbers rising from `base` on."""
-        first = guess == self.base or (guess < self.n_blocks and self.frame(guess - 1) < frame)
-        if first and self.frame(guess) == frame:
-            return guess
-        return bisect_left(range(self.n_blocks), frame, lo=self.base, key=self.frame)
+        if guess < self.n_blocks and int(self.header(guess)["frame"]) == frame:
+            if guess == self.base or int(self.header(guess - 1)["frame"]) != frame:
+                return guess
+        block = bisect_left(range(self.n_blocks), frame, lo=self.base, key=self.frame)
+        # a damaged header counts as the block behind it, so the last frame's damaged end may have been found
+        while block + 1 < self.n_blocks and int(self.header(block)["sync"]) != _SYNC:
+            block += 1
+        return block
 
     def skip_to_recording(self) -> None:
         """Set `base` behind blocks that were sent before the shutter opened, whose frame numbers are higher."""

@@ -73,14 +73,17 @@ class _Sector:
 
     def find(self, frame: int, guess: int) -> int:
         """First block of a frame (or of the next that has any), numbers rising from `base` on."""
-        if guess < self.n_blocks and int(self.header(guess)["frame"]) == frame:
-            if guess == self.base or int(self.header(guess - 1)["frame"]) != frame:
-                return guess
+        if self._belongs(guess, frame) and (guess == self.base or not self._belongs(guess - 1, frame)):
+            return guess
         block = bisect_left(range(self.n_blocks), frame, lo=self.base, key=self.frame)
-        # a damaged header counts as the block behind it, so the last frame's damaged end may have been found
-        while block + 1 < self.n_blocks and int(self.header(block)["sync"]) != _SYNC:
-            block += 1
+        # a damaged header counts as the block behind it, so the end of the frame before may have been found
+        for near in range(block, min(block + 4, self.n_blocks)):
+            if self._belongs(near, frame):
+                return near
         return block
+
+    def _belongs(self, block: int, frame: int) -> bool:
+        return block < self.n_blocks and int(self.header(block)["frame"]) == frame
 
     def skip_to_recording(self) -> None:
         """Set `base` behind blocks that were sent before the shutter opened, whose frame numbers are higher."""

@@ -102,6 +102,15 @@ def test_damaged_block_header_spoils_its_frame_only(tmp_path, rows, block):
     np.testing.assert_array_equal(read(reader, 2), FRAMES[2])
 
 
+def test_preallocated_end_is_incomplete_frames(tmp_path, rows):
+    zeros = [row[:96] + [bytes(0x5758)] * 32 for row in rows]
+    reader = K2ISReader(write(tmp_path, zeros))
+    assert reader.info.n_frames == 4
+    for index in range(3):
+        np.testing.assert_array_equal(read(reader, index), FRAMES[index])
+    assert "sector 1 has 0 of 32" in reason(reader, 3)
+
+
 def test_frames_before_the_shutter_are_left_out(tmp_path, rows):
     before = sectors(FRAMES[:1], first=5000)
     reader = K2ISReader(write(tmp_path, [b[4:] + r for b, r in zip(before, rows, strict=True)]))

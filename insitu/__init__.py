@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "stream": "insitu.results:stream",
-    "analyze": "insitu.results:analyze",
+    "stream": "insitu.api:stream",
+    "analyze": "insitu.api:analyze",
     "open": "insitu.results:open_run",
     "Run": "insitu.results:Run",
     "InsituError": "insitu.errors:InsituError",
@@ -29,8 +29,9 @@ _PUBLIC = {
 __all__ = ["Event", "FrameResult", "InsituError", "Run", "Settings", "__version__", "analyze", "open", "stream"]
 
 if TYPE_CHECKING:
+    from insitu.api import analyze, stream
     from insitu.errors import InsituError
-    from insitu.results import Run, analyze, stream
+    from insitu.results import Run
     from insitu.results import open_run as open  # noqa: A004 - `insitu.open` is the public name
     from insitu.settings import Settings
     from insitu.types import Event, FrameResult

@@ -18,11 +18,11 @@ from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
 from insitu.progress import Progress, Rate, RunSummary
 from insitu.read import open_source
 from insitu.read.fingerprint import fingerprint
-from insitu.types import Event, Reference, RunInfo
+from insitu.types import Reference, RunInfo
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from insitu.intake import Selection
     from insitu.settings import Settings
@@ -179,27 +179,14 @@ def _count(seen: Progress, result: FrameResult) -> None:
 
 def _tracks(folder: RunFolder) -> dict[str, Any]:
     """Return the columns of the tracks table, from what was committed: a resumed run needs no running sums."""
-    import numpy as np
-
     from insitu.tracks import TrackSummary
 
     summary = TrackSummary()
-    for rows, frames in zip(folder.rows("particles"), folder.rows("frames"), strict=True):
-        place = np.searchsorted(frames["frame"], rows["frame"])
-        shift = {name: frames[name][place] for name in ("drift_y_px", "drift_x_px")}
-        summary.add({**rows, **shift})
-    return summary.rows(event for part in folder.rows("events") for event in _told(part))
-
-
-def _told(events: Mapping[str, Any]) -> Iterator[Event]:
-    """Yield the events of a table's rows, as far as tracks need them."""
-    for row in zip(
-        *(events[k] for k in ("kind", "frame", "decided_frame", "y", "x", "parents", "children")), strict=True
-    ):
-        kind, frame, decided, y, x, parents, children = row
-        yield Event(
-            kind, int(frame), int(decided), float(y), float(x), tuple(parents.tolist()), tuple(children.tolist())
-        )
+    for frames in folder.rows("frames"):
+        summary.add_frames(frames)
+    for rows in folder.rows("particles"):
+        summary.add(rows)
+    return summary.rows(folder.rows("events"))
 
 
 def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:

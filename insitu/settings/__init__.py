@@ -7,6 +7,7 @@ TOML has no null, so a setting that may be absent is written ``"none"``.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,7 @@ from insitu.options import (
     SegmentOptions,
     StoreOptions,
 )
-from insitu.settings.catalogue import NONE, Setting, catalogue, find, nearest, to_toml
+from insitu.settings.catalogue import NONE, Setting, catalogue, declared, find, nearest, to_toml
 from insitu.settings.layers import (
     BASE,
     Row,
@@ -54,6 +55,7 @@ __all__ = [
     "presets",
     "presets_folder",
     "read_file",
+    "simple",
     "stage_model",
 ]
 
@@ -179,17 +181,57 @@ def base_toml() -> str:
     return f"{_BASE_HEAD}\n{Settings().to_toml(explained=True)}"
 
 
-@cache
+def simple(options: type, values: Mapping[str, Any], origin: str, *, title: str) -> dict[str, Any]:
+    """Validate values for a dataclass outside the stages (a simulation), written as in TOML, by the same rules.
+
+    Parameters
+    ----------
+    options : type
+        A dataclass whose fields are ``Annotated[type, Doc]``.
+    values : mapping
+        Field → value.
+    origin : str
+        Where the values come from, for the error.
+    title : str
+        What these settings are of, for the error.
+
+    Raises
+    ------
+    CommandError
+        An unknown name, or a value that is not allowed.
+    """
+    known = {s.name: s for s in declared(options)}
+    taken = {}
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"settings are: {', '.join(known)}"
+            raise CommandError(f"unknown setting '{name}' of {title}", hint)
+        taken[name] = _as_python(known[name], value)
+    model = _model(options)
+    try:
+        checked = model(**taken)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise _refusal(known[name], taken[name], {name: origin}) from None
+    return {name: getattr(checked, name) for name in taken}
+
+
 def stage_model(stage: str) -> type[BaseModel]:
     """Return the frozen pydantic model that validates one stage."""
+    return _model(STAGES[stage])
+
+
+@cache
+def _model(options: type) -> type[BaseModel]:
+    """Build the model of a dataclass from its types and the ranges of its `Doc`."""
     built: dict[str, Any] = {}
-    for setting in catalogue().values():
-        if setting.stage == stage:
-            doc = setting.doc
-            limits = Field(ge=doc.ge, le=doc.le, gt=doc.gt, description=doc.text)
-            built[setting.name] = (Annotated[setting.type, limits], setting.default)
+    for setting in declared(options):
+        doc = setting.doc
+        limits = Field(ge=doc.ge, le=doc.le, gt=doc.gt, description=doc.text)
+        built[setting.name] = (Annotated[setting.type, limits], setting.default)
     config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-    model: type[BaseModel] = create_model(STAGES[stage].__name__, __config__=config, **built)
+    model: type[BaseModel] = create_model(options.__name__, __config__=config, **built)
     return model
 
 

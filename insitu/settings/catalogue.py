@@ -51,7 +51,7 @@ class Setting:
     @property
     def name(self) -> str:
         """Its name within the stage."""
-        return self.key.partition(".")[2]
+        return self.key.rpartition(".")[2]
 
     @property
     def optional(self) -> bool:
@@ -69,12 +69,16 @@ class Setting:
 @cache
 def catalogue() -> dict[str, Setting]:
     """Return every setting by its key, in the order of `options.STAGES`."""
-    found: dict[str, Setting] = {}
-    for stage, options in STAGES.items():
-        hints = get_type_hints(options, include_extras=True)
-        for f in fields(options):
-            declared, doc = get_args(hints[f.name])
-            found[f"{stage}.{f.name}"] = Setting(f"{stage}.{f.name}", declared, f.default, doc)
+    return {s.key: s for stage, options in STAGES.items() for s in declared(options, f"{stage}.")}
+
+
+def declared(options: type, prefix: str = "") -> list[Setting]:
+    """Return the settings that a dataclass declares with `Annotated[type, Doc]` fields."""
+    hints = get_type_hints(options, include_extras=True)
+    found = []
+    for f in fields(options):
+        kind, doc = get_args(hints[f.name])
+        found.append(Setting(f"{prefix}{f.name}", kind, f.default, doc))
     return found
 
 
@@ -116,12 +120,14 @@ def to_toml(value: Any) -> str:  # noqa: ANN401 - a value of any setting
     return repr(value)
 
 
-def _type_in_words(declared: Any) -> str:  # noqa: ANN401 - any annotation
-    if get_origin(declared) is Literal:
-        return f"one of {', '.join(get_args(declared))}"
-    if get_origin(declared) is tuple:
-        return "[y0, x0, y1, x1] in integers"  # prepare.crop is the one tuple there is
-    return {bool: "true or false", int: "an integer", float: "a number", str: "text"}[declared]
+def _type_in_words(kind: Any) -> str:  # noqa: ANN401 - any annotation
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is tuple:
+        of = get_args(kind)
+        names = {2: "y, x", 4: "y0, x0, y1, x1"}[len(of)]
+        return f"[{names}] in {'integers' if of[0] is int else 'numbers'}"
+    return {bool: "true or false", int: "an integer", float: "a number", str: "text"}[kind]
 
 
 def _range_in_words(doc: Doc) -> str:

@@ -7,6 +7,7 @@ is padded by repeating its last frame), so that a mask depends neither on how a 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import torch
+    from numpy.typing import NDArray
 
     from insitu.options import SegmentOptions
-    from insitu.types import Model, Prepared
+    from insitu.types import Model, Prepared, Runs
 
 # Probabilities are summed as integers round(65535 p): no order of summation can change them.
 PROBABILITY_STEPS = 65_535
@@ -63,11 +65,13 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
     Returns
     -------
     list of Segmented
-        One per frame: unlabelled runs with sums of counts and of ``round(65535 p)``.
+        One per frame: unlabelled runs with sums of counts and of ``round(65535 p)``. Where the model has a `seed`,
+        only pieces with a pixel above it are kept.
     """
     import torch
 
     threshold = options.threshold if options.threshold is not None else float(getattr(model, "threshold", 0.5))
+    seed = float(getattr(model, "seed", 0.0))
     images = prepared.input
     step = 1 if images.device.type == "cpu" else options.batch
     found: list[Segmented] = []
@@ -76,7 +80,7 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
             chunk = images[first : first + step]
             probability = _probabilities(model, _padded_batch(chunk, step))[: len(chunk)]
             counts = prepared.counts[first : first + len(chunk)]
-            found += _runs(probability, counts, threshold, prepared)
+            found += _runs(probability, counts, threshold, seed, prepared)
     return found
 
 
@@ -106,6 +110,7 @@ def _runs(
     probability: torch.Tensor,
     counts: Any,  # noqa: ANN401 - array or tensor
     threshold: float,
+    seed: float,
     prepared: Prepared,
 ) -> list[Segmented]:
     """Cut at the threshold and extract the runs where the probabilities are."""
@@ -114,6 +119,7 @@ def _runs(
     from insitu.runs import find_runs, find_runs_torch
 
     masks = probability > threshold
+    sure = probability > max(seed, threshold)
     quantised = (probability * PROBABILITY_STEPS).round().to(torch.int32)
     if probability.device.type != "cpu":
         runs = find_runs_torch(masks, counts, quantised, origin=prepared.origin, bin=prepared.bin)
@@ -123,7 +129,27 @@ def _runs(
             find_runs(mask.numpy(), raw, step, origin=prepared.origin, bin=prepared.bin)
             for mask, raw, step in zip(masks, counts, steps, strict=True)
         ]
+    if seed > threshold:
+        runs = [_seeded(r, s.cpu().numpy()) for r, s in zip(runs, sure, strict=True)]
     return [Segmented(runs=r, threshold=threshold) for r in runs]
+
+
+def _seeded(runs: Runs, mask: NDArray[np.bool_]) -> Runs:
+    """Keep the 8-connected pieces that reach into `mask`, the pixels of high probability (hysteresis); unlabelled.
+
+    A faint border that hovers about the threshold falls into splinters; none of them is a particle by itself.
+    """
+    from insitu.runs import components, find_runs, overlaps, select
+
+    labelled = components(runs)
+    if not labelled.n_labels:
+        return runs
+    sure = components(find_runs(mask, origin=runs.origin, bin=runs.bin))
+    keep = np.zeros(labelled.n_labels, np.bool_)
+    if sure.n_labels:
+        keep[overlaps(labelled, sure)[0] - 1] = True
+    kept = select(labelled, keep)
+    return replace(kept, label=np.zeros(len(kept), np.int32), n_labels=0)
 
 
 @contextmanager

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK_PX = 16
+_SAMPLE_PX = 65_536
 _DEGREE = 3
-_ITERATIONS = 30
+_ITERATIONS = 40
 # Blocks farther than this many standard deviations on the particles' side carry no weight (Tukey's biweight).
+# The fit begins wide, or the corners of an uneven beam would be taken for particles and bend the surface away from
+# them.
 _REJECT_SIGMA = 3.0
+_REJECT_AT_FIRST = 12.0
+_NARROWING = 0.75
 _MAD_TO_SIGMA = 1.482602218505602
 
 
@@ -31,19 +36,59 @@ def gaussian_weights(sigma: float) -> list[float]:
 
 
 def smooth(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian of width `sigma` (px) of an image (H, W), borders repeated."""
+    """Gaussian of width `sigma` (px) of an image (H, W); at the border the mean of what is there, suitably weighted."""
     from torch.nn import functional
 
     weights = gaussian_weights(sigma)
     reach, (height, width) = len(weights) - 1, image.shape
-    wide = functional.pad(image[None, None], (reach, reach, reach, reach), mode="replicate")[0, 0]
+    wide = functional.pad(image, (reach, reach, reach, reach))
     rows = wide[:, reach : reach + width] * weights[0]
     for i in range(1, reach + 1):
         rows.add_(wide[:, reach + i : reach + i + width] + wide[:, reach - i : reach - i + width], alpha=weights[i])
     out = rows[reach : reach + height] * weights[0]
     for i in range(1, reach + 1):
         out.add_(rows[reach + i : reach + i + height] + rows[reach - i : reach - i + height], alpha=weights[i])
-    return out
+    return out.mul_(_row(1.0 / _inside(height, weights), out)[:, None]).mul_(_row(1.0 / _inside(width, weights), out))
+
+
+def border_noise(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Return by how much white noise smoothed by `smooth` exceeds its interior value, (H, W) ≥ 1.
+
+    Along a border half of the Gaussian's weight is missing, so fewer pixels are averaged: 1.41 at an edge, 2 in a
+    corner.
+    """
+    weights = gaussian_weights(sigma)
+    squares = [w * w for w in weights]
+    total = squares[0] + 2 * sum(squares[1:])
+    factors = [np.sqrt(_inside(n, squares) / total) / _inside(n, weights) for n in image.shape]
+    return _row(factors[0], image)[:, None] * _row(factors[1], image)
+
+
+def _inside(pixels: int, weights: list[float]) -> NDArray[np.float64]:
+    """Return the kernel's weight that falls on an axis of `pixels`, for each pixel."""
+    full = np.array([*weights[:0:-1], *weights])
+    return np.convolve(np.ones(pixels), full)[len(weights) - 1 :][:pixels]
+
+
+def _row(values: NDArray[np.float64], like: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(values.astype(np.float32)).to(like.device)
+
+
+def flattened(image: torch.Tensor) -> torch.Tensor:
+    """Take the illumination away and make the noise even over the frame; (H, W) → (H, W), particles positive.
+
+    Where the beam is brighter, shot noise is larger. Its course over the frame is fitted to the mean difference of
+    neighbours (particles hardly count there, and are rejected), kept between half and twice its mean.
+    """
+    from torch.nn import functional
+
+    flat = image - background(image)
+    steps = functional.pad((flat[:, 1:] - flat[:, :-1]).abs_()[None, None], (0, 1, 0, 0), mode="replicate")[0, 0]
+    course = _surface(steps, 2, symmetric=True)
+    mean = float(course.mean())
+    return flat if mean <= 0.0 else flat / (course / mean).clamp(0.5, 2.0)
 
 
 def background(image: torch.Tensor, *, symmetric: bool = False) -> torch.Tensor:
@@ -62,18 +107,20 @@ def background(image: torch.Tensor, *, symmetric: bool = False) -> torch.Tensor:
     -------
     torch.Tensor of shape (H, W), float32, same unit and device.
     """
-    import torch
+    return _surface(image, _DEGREE, symmetric=symmetric)
+
+
+def _surface(image: torch.Tensor, degree: int, *, symmetric: bool) -> torch.Tensor:
     from torch.nn import functional
 
     height, width = image.shape
     blocks = functional.avg_pool2d(image[None, None], _BLOCK_PX, ceil_mode=True, count_include_pad=False)[0, 0]
     values = blocks.cpu().numpy().astype(np.float64)
-    degree = min(_DEGREE, *(side - 1 for side in values.shape))
-    surface = _robust_fit(values, degree, symmetric=symmetric)
+    degree = min(degree, *(side - 1 for side in values.shape))
+    coefficients = _robust_fit(values, degree, symmetric=symmetric)
     y = _powers(_positions(height, values.shape[0]), degree)
     x = _powers(_positions(width, values.shape[1]), degree)
-    full = [torch.from_numpy((a).astype(np.float32)).to(image.device) for a in (y @ surface, x.T)]
-    return full[0] @ full[1]
+    return _row(y @ coefficients, image) @ _row(x.T, image)
 
 
 def _positions(pixels: int, blocks: int) -> NDArray[np.float64]:
@@ -93,31 +140,51 @@ def _robust_fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) ->
     terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
     design = np.stack([np.outer(y[:, i], x[:, j]).ravel() for i, j in terms], axis=1)
     target = values.ravel()
-    found = np.zeros(len(terms))
+    found: NDArray[np.floating] = np.zeros(len(terms))
     found[0] = np.median(target)
-    for _ in range(_ITERATIONS):
+    for iteration in range(_ITERATIONS):
+        reject = max(_REJECT_SIGMA, _REJECT_AT_FIRST * _NARROWING**iteration)
         residual = target - design @ found
         below = -residual[residual < 0]
         scatter = _MAD_TO_SIGMA * float(np.median(below)) if below.size else 0.0
         if scatter <= 1e-9 * (1.0 + abs(found[0])):
             break
-        weighted = design * _weights(residual / scatter, symmetric=symmetric)[:, np.newaxis]
+        weighted = design * _weights(residual / scatter, reject, symmetric=symmetric)[:, np.newaxis]
         ridge = 1e-9 * len(target) * np.eye(len(terms))
         moved = np.linalg.solve(design.T @ weighted + ridge, weighted.T @ target)
-        done = np.abs(moved - found).max() < 1e-4 * scatter
+        done = reject == _REJECT_SIGMA and np.abs(moved - found).max() < 1e-4 * scatter
         found = moved
         if done:
             break
-    surface = np.zeros((degree + 1, degree + 1))
+    surface: NDArray[np.float64] = np.zeros((degree + 1, degree + 1))
     for (i, j), value in zip(terms, found, strict=True):
         surface[i, j] = value
     return surface
 
 
-def _weights(residual: NDArray[np.floating], *, symmetric: bool) -> NDArray[np.float64]:
+def _weights(residual: NDArray[np.floating], reject: float, *, symmetric: bool) -> NDArray[np.float64]:
     """Tukey's biweight on the particles' side, Huber's weight below the surface (or Tukey's on both)."""
-    biweight = np.clip(1 - (residual / _REJECT_SIGMA) ** 2, 0, None) ** 2
+    biweight: NDArray[np.float64] = np.clip(1 - (residual / reject) ** 2, 0, None) ** 2
     if symmetric:
         return biweight
-    huber = 1.0 / np.maximum(1.0, np.abs(residual) / _REJECT_SIGMA)
-    return np.where(residual > 0, biweight, huber)
+    huber = 1.0 / np.maximum(1.0, np.abs(residual) / reject)
+    return np.asarray(np.where(residual > 0, biweight, huber))
+
+
+def support(image: torch.Tensor) -> tuple[float, float]:
+    """Return level and noise of the support of an image (H, W), particles positive.
+
+    The noise is measured below the level, where no particle lies, and what stands more than two of it above is cut
+    away until the level stands still.
+    """
+    stride = max(1, int((image.numel() / _SAMPLE_PX) ** 0.5))
+    values = image[::stride, ::stride].cpu().numpy().astype(np.float64).ravel()
+    level, noise = float(np.median(values)), 0.0
+    for _ in range(12):
+        noise = _MAD_TO_SIGMA * float(np.median(level - values[values <= level]))
+        # -0.0285: median of a normal distribution cut off at +2 standard deviations
+        moved = float(np.median(values[values <= level + 2.0 * noise])) + 0.0285 * noise
+        if abs(moved - level) <= 1e-3 * noise:
+            break
+        level = moved
+    return level, max(noise, 1e-6)

@@ -1,11 +1,13 @@
-"""No weights: flatten, smooth as little as the noise allows, cut at half of each particle's own contrast.
+"""No weights: flatten, smooth as little as the noise allows, cut at half of the particles' contrast.
 
-1. A cubic illumination surface that particles cannot bend is taken away (`background`).
+1. A cubic illumination surface that particles cannot bend is taken away, and the noise made even (`flattened`).
 2. The frame is smoothed by Gaussians of rising width; the noise at each width is measured on the support.
-3. What stands more than `_DETECT_SIGMA` above the noise at any width is a particle: an empty support yields nothing.
-4. Each particle's contrast is measured; its outline is where the frame crosses half of it (the edge of a blurred disc
-lies at
-   half its height), at the smallest width at which half the contrast is `_EDGE_SIGMA` times the noise.
+3. What stands out of the noise at any width (`_DETECT_SIGMA`) is a particle: an empty support yields nothing. What is
+left
+   of slow changes of the support is then averaged between the particles, taken away, and the search repeated.
+4. The contrast of each particle is measured; its outline is where the frame crosses half of it (the edge of a blurred
+disc
+   lies at half its height), at the smallest width at which this level is `_EDGE_SIGMA` times the noise.
 
 The probability is that of a Gaussian error around this crossing, so 0.5 is the decision. Everything is per frame.
 """
@@ -15,31 +17,40 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from insitu.models.background import background, smooth
+from insitu.models.background import border_noise, flattened, smooth, support
 
 if TYPE_CHECKING:
     import torch
 
+    Ladder = list[tuple[torch.Tensor, torch.Tensor]]
+
 # Widths in px rise by √2; beyond 5.7 px the outline would be softer than the particles this method is for.
 _WIDTHS_PX = (1.0, 1.4142, 2.0, 2.8284, 4.0, 5.6569)
-_DETECT_SIGMA = 5.0
+# Fewer independent places exist at larger widths, and few electrons a pixel make the noise skewed at small ones.
+_DETECT_SIGMA = (6.0, 5.8, 5.5, 5.2, 5.0, 5.0)
 _EDGE_SIGMA = 4.0
+_CONTRAST_WIDTH = 2  # contrast is read at the third width, 2 px
+# A particle is cut at this share of its own contrast at least and at most.
+_OWN_SHARE = (1 / 3, 0.6)
 _CELL_PX = 4
-_MAD_TO_SIGMA = 1.482602218505602
+_SUPPORT_CELL_PX = 8
+_SUPPORT_WIDTH_PX = 48.0
 # Logistic curve closest to the normal distribution function (largest difference 0.0095).
 _LOGISTIC_PER_SIGMA = 1.702
-_SAMPLE_PX = 65_536
 # Contrasts are summed as integers of this size, so that the order of summation (threads, CUDA atomics) changes nothing.
 _FIXED_POINT = 1 << 16
 
 
 class Classical:
-    """Background-flattened, smoothed, thresholded; no weights (`Model`)."""
+    """Background-flattened, smoothed, thresholded; no weights (`Model`).
+
+    A piece whose largest probability stays below `seed` is a splinter of a faint border, not a particle: 2.5 standard
+    deviations above the outline's level are less than any detected particle has.
+    """
 
     name = "classical"
     threshold = 0.5
+    seed = 0.985
     multiple = 1
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
@@ -63,44 +74,67 @@ class Classical:
 def _probability(image: torch.Tensor) -> torch.Tensor:
     import torch
 
-    flat = image - background(image)
-    scales, noises = _ladder(flat)
-    detected = torch.zeros_like(flat, dtype=torch.bool)
-    for scale, noise in zip(scales, noises, strict=True):
-        detected |= scale > _DETECT_SIGMA * noise
+    ladder = _ladder(flattened(image))
+    ladder = _levelled(ladder, _detected(ladder))
+    detected = _detected(ladder)
     if not bool(detected.any()):
-        return torch.zeros_like(flat)
-    half = 0.5 * _contrast(scales[len(scales) // 2], detected)
-    score = (scales[-1] - half) / noises[-1]
-    for scale, noise in reversed(list(zip(scales[:-1], noises[:-1], strict=True))):
-        score = torch.where(half >= _EDGE_SIGMA * noise, (scale - half) / noise, score)
-    return torch.where(half > 0, torch.sigmoid(_LOGISTIC_PER_SIGMA * score), 0.0)
+        return torch.zeros_like(image)
+    level = _outline_level(_contrast(ladder[_CONTRAST_WIDTH][0], detected), detected)
+    score = torch.full_like(image, -torch.inf)
+    for smoothed, noise in reversed(ladder):
+        usable = (level >= _EDGE_SIGMA * noise) | torch.isinf(score)
+        score = torch.where(usable, (smoothed - level) / noise, score)
+    return torch.where(level > 0, torch.sigmoid(_LOGISTIC_PER_SIGMA * score), 0.0)
 
 
-def _ladder(flat: torch.Tensor) -> tuple[list[torch.Tensor], list[float]]:
-    """Return the frame smoothed at every width, its support at 0, and the support's noise at that width."""
-    scales, noises, image = [], [], flat
+def _ladder(flat: torch.Tensor) -> Ladder:
+    """Return the frame smoothed at every width with its support at 0, and the support's noise there; (H, W) each."""
+    ladder, image = [], flat
     for before, width in pairwise((0.0, *_WIDTHS_PX)):
         image = smooth(image, (width**2 - before**2) ** 0.5)
-        level, noise = _support(image)
-        scales.append(image - level)
-        noises.append(noise)
-    return scales, noises
+        ladder.append(_rung(image, width))
+    return ladder
 
 
-def _support(image: torch.Tensor) -> tuple[float, float]:
-    """Level and noise of the support: from the side without particles, these cut away step by step."""
-    stride = max(1, int((image.numel() / _SAMPLE_PX) ** 0.5))
-    values = image[::stride, ::stride].cpu().numpy().astype(np.float64).ravel()
-    level, noise = float(np.median(values)), 0.0
-    for _ in range(12):
-        noise = _MAD_TO_SIGMA * float(np.median(level - values[values <= level]))
-        # -0.0285: median of a normal distribution cut off at +2 standard deviations
-        moved = float(np.median(values[values <= level + 2.0 * noise])) + 0.0285 * noise
-        if abs(moved - level) <= 1e-3 * noise:
-            break
-        level = moved
-    return level, max(noise, 1e-6)
+def _rung(image: torch.Tensor, width: float) -> tuple[torch.Tensor, torch.Tensor]:
+    level, noise = support(image)
+    return image - level, noise * border_noise(image, width)
+
+
+def _detected(ladder: Ladder) -> torch.Tensor:
+    """Return where any width stands out of the noise; bool (H, W)."""
+    smoothed, noise = ladder[0]
+    found = smoothed > _DETECT_SIGMA[0] * noise
+    for (smoothed, noise), sigma in zip(ladder[1:], _DETECT_SIGMA[1:], strict=True):
+        found |= smoothed > sigma * noise
+    return found
+
+
+def _levelled(ladder: Ladder, detected: torch.Tensor) -> Ladder:
+    """Take away the slow changes of the support, averaged between particles over `_SUPPORT_WIDTH_PX`."""
+    from torch.nn import functional
+
+    height, width = detected.shape
+    taken = functional.max_pool2d(detected[None, None].float(), _SUPPORT_CELL_PX, ceil_mode=True)
+    free = 1.0 - functional.max_pool2d(taken, 3, stride=1, padding=1)[0, 0]
+    cells = functional.avg_pool2d(ladder[0][0][None, None], _SUPPORT_CELL_PX, ceil_mode=True, count_include_pad=False)
+    sigma = _SUPPORT_WIDTH_PX / _SUPPORT_CELL_PX
+    # the 0.1 lets the correction fade inside a particle wider than the average reaches
+    slow = smooth(cells[0, 0] * free, sigma) / (smooth(free, sigma) + 0.1)
+    full = functional.interpolate(slow[None, None], scale_factor=_SUPPORT_CELL_PX, mode="bilinear", align_corners=False)
+    correction = full[0, 0, :height, :width]
+    return [_rung(smoothed - correction, w) for (smoothed, _), w in zip(ladder, _WIDTHS_PX, strict=True)]
+
+
+def _outline_level(contrast: torch.Tensor, detected: torch.Tensor) -> torch.Tensor:
+    """Return the height at which each particle is cut: half the frame's typical contrast, kept near half of its own.
+
+    Contrast in bright field follows thickness, so one level for the frame is one thickness for all outlines; what is
+    much fainter or darker than the rest is cut at `_OWN_SHARE` of its own contrast instead.
+    """
+    typical = float(contrast[detected].median())
+    low, high = _OWN_SHARE
+    return (contrast * low).clamp(min=0.5 * typical).minimum(contrast * high)
 
 
 def _contrast(image: torch.Tensor, detected: torch.Tensor) -> torch.Tensor:
@@ -114,22 +148,23 @@ def _contrast(image: torch.Tensor, detected: torch.Tensor) -> torch.Tensor:
 
     cells = functional.max_pool2d(detected[None, None].float(), _CELL_PX, ceil_mode=True)[0, 0] > 0
     weight = torch.where(detected, image.clamp(min=0.0), 0.0)
-    sums = [
-        functional.avg_pool2d(a[None, None], _CELL_PX, ceil_mode=True, count_include_pad=False)[0, 0]
-        for a in (weight, weight * weight)
-    ]
     label = _cell_components(cells).flatten()
-    first, second = (
-        torch.zeros(label.numel(), dtype=torch.int64, device=image.device).index_add_(
-            0, label, (a.flatten() * _FIXED_POINT).round().long()
-        )
-        for a in sums
-    )
+    first, second = (_sums(label, power) for power in (weight, weight * weight))
     mean = (second.double() / first.clamp(min=1).double()).float()
     contrast = torch.where(cells, mean[label].reshape(cells.shape), 0.0)
     around = functional.max_pool2d(contrast[None, None], 3, stride=1, padding=1)
     full = functional.interpolate(around, scale_factor=_CELL_PX, mode="nearest")[0, 0]
     return full[: image.shape[0], : image.shape[1]]
+
+
+def _sums(label: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Add up `values` (H, W), averaged over cells, for each label of a cell; fixed point, int64."""
+    import torch
+    from torch.nn import functional
+
+    cells = functional.avg_pool2d(values[None, None], _CELL_PX, ceil_mode=True, count_include_pad=False)[0, 0]
+    fixed = (cells.flatten() * _FIXED_POINT).round().long()
+    return torch.zeros(label.numel(), dtype=torch.int64, device=values.device).index_add_(0, label, fixed)
 
 
 def _cell_components(cells: torch.Tensor) -> torch.Tensor:
@@ -140,7 +175,8 @@ def _cell_components(cells: torch.Tensor) -> torch.Tensor:
     import torch
 
     height, width = cells.shape
-    label = torch.where(cells, torch.arange(1, height * width + 1, device=cells.device).reshape(height, width), 0)
+    index = torch.arange(1, height * width + 1, device=cells.device).reshape(height, width)
+    label = torch.where(cells, index, 0)
     while True:
         spread = _spread_along_rows(label, cells)
         spread = _spread_along_rows(spread.T.contiguous(), cells.T).T.contiguous()

@@ -1,0 +1,1 @@
+"""Learn a network from simulated images, whose truth is exact."""

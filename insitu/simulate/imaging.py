@@ -55,6 +55,7 @@ class Imaging:
         self.transfer = transfer(self.lens, self.size, s.nm_per_px) if self.waves else None
         # radians of phase per unit of absorption: both are proportional to the thickness
         self.phase_ratio = interaction_rad_per_v_nm(s.voltage_kv) * s.inner_potential_v * s.mean_free_path_nm
+        self._crystals: dict[int, float] = {}
         self._still: NDArray[np.float32] | None = None
 
     def absorption(self, outlines: Sequence[Sequence[Shape]], particles: Sequence[int]) -> NDArray[np.float32]:
@@ -73,10 +74,10 @@ class Imaging:
 
     def crystal(self, particle: int) -> float:
         """Return how much more than the mean this particle absorbs (its orientation): 1 on average, always the same."""
-        if not self.settings.contrast_spread:
-            return 1.0
-        draw = np.random.default_rng([self.settings.seed, CRYSTAL, particle]).standard_normal()
-        return float(np.exp(np.clip(self.settings.contrast_spread * draw, -1.0, 1.0)))
+        if particle not in self._crystals:
+            draw = np.random.default_rng([self.settings.seed, CRYSTAL, particle]).standard_normal()
+            self._crystals[particle] = float(np.exp(np.clip(self.settings.contrast_spread * draw, -1.0, 1.0)))
+        return self._crystals[particle]
 
     def support(self, drift_px: tuple[float, float]) -> NDArray[np.float32]:
         """Return the grain of the support, of unit variance, moved with the stage."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,19 +14,19 @@ from insitu.simulate.imaging import Imaging, stage_drift
 from insitu.simulate.settings import SimulationSettings
 from insitu.simulate.truth import View, columns_of, paint, shapes_of, view_of
 from insitu.simulate.world import World, advance, initial_world
-from insitu.types import Calibration, Event, SourceInfo
+from insitu.types import Calibration, Event, Header, SourceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-SAVED_EVERY = 64
+SAVED_EVERY = 128
 """Frames between saved states of the world; any frame is reached from the nearest one before it."""
 
 
 class Simulation:
-    """A simulated movie. Any frame can be asked for in any order and is always the same; one thread at a time.
+    """A simulated movie, which is also a `Reader`. Any frame can be asked for in any order and is always the same.
 
     Parameters
     ----------
@@ -47,6 +48,7 @@ class Simulation:
         self.settings = settings or SimulationSettings(**fields)
         self._world = initial_world(self.settings)
         self._saved: dict[int, World] = {0: self._world}
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return self.settings.frames
@@ -72,13 +74,15 @@ class Simulation:
         """Return the state of the specimen at frame `index`."""
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of a simulation of {len(self)} frames")
-        if index < self._world.frame or index >= self._world.frame + SAVED_EVERY:
-            self._world = self._saved[max(at for at in self._saved if at <= index)]
-        while self._world.frame < index:
-            self._world = advance(self._world, self.settings)
-            if self._world.frame % SAVED_EVERY == 0:
-                self._saved[self._world.frame] = self._world
-        return self._world
+        with self._lock:
+            saved = max(at for at in self._saved if at <= index)
+            if not saved <= self._world.frame <= index:
+                self._world = self._saved[saved]
+            while self._world.frame < index:
+                self._world = advance(self._world, self.settings)
+                if self._world.frame % SAVED_EVERY == 0:
+                    self._saved[self._world.frame] = self._world
+            return self._world
 
     def _drift(self, index: int) -> tuple[float, float]:
         y, x = self.drift_px[index].tolist()
@@ -98,6 +102,19 @@ class Simulation:
         return (self.frame(index) for index in range(len(self)))
 
     __iter__ = frames
+
+    def header(self, index: int) -> Header:
+        """Return what a reader knows of frame `index` without its pixels."""
+        s_per_frame = self.settings.s_per_frame
+        return Header("simulation", index, time_s=index * s_per_frame, exposure_s=s_per_frame)
+
+    def read_into(self, index: int, out: NDArray[Any]) -> tuple[str, ...]:
+        """Fill `out` with frame `index`; a simulated frame has no flags."""
+        out[...] = self.frame(index)
+        return ()
+
+    def close(self) -> None:
+        """Do nothing: a simulation holds no file."""
 
     def view(self, index: int) -> View:
         """Return what can be seen at frame `index`, exactly."""

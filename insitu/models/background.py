@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-_BLOCK_PX = 16
-_SAMPLE_PX = 65_536
+_MOST_BLOCKS = 4096
+_SAMPLE_PX = 32_768
 _DEGREE = 3
 _ITERATIONS = 40
 # Blocks farther than this many standard deviations on the particles' side carry no weight (Tukey's biweight).
@@ -114,18 +114,21 @@ def _surface(image: torch.Tensor, degree: int, *, symmetric: bool) -> torch.Tens
     from torch.nn import functional
 
     height, width = image.shape
-    blocks = functional.avg_pool2d(image[None, None], _BLOCK_PX, ceil_mode=True, count_include_pad=False)[0, 0]
+    side = 16
+    while height * width > _MOST_BLOCKS * side**2:
+        side *= 2
+    blocks = functional.avg_pool2d(image[None, None], side, ceil_mode=True, count_include_pad=False)[0, 0]
     values = blocks.cpu().numpy().astype(np.float64)
-    degree = min(degree, *(side - 1 for side in values.shape))
+    degree = min(degree, *(n - 1 for n in values.shape))
     coefficients = _robust_fit(values, degree, symmetric=symmetric)
-    y = _powers(_positions(height, values.shape[0]), degree)
-    x = _powers(_positions(width, values.shape[1]), degree)
+    y = _powers(_positions(height, values.shape[0], side), degree)
+    x = _powers(_positions(width, values.shape[1], side), degree)
     return _row(y @ coefficients, image) @ _row(x.T, image)
 
 
-def _positions(pixels: int, blocks: int) -> NDArray[np.float64]:
+def _positions(pixels: int, blocks: int, side: int) -> NDArray[np.float64]:
     """Return where pixels lie on the block axis that runs from -1 (first block centre) to 1 (last)."""
-    return ((np.arange(pixels) + 0.5) / _BLOCK_PX - 0.5) / max(blocks - 1, 1) * 2 - 1
+    return ((np.arange(pixels) + 0.5) / side - 0.5) / max(blocks - 1, 1) * 2 - 1
 
 
 def _powers(position: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
@@ -152,7 +155,7 @@ def _robust_fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) ->
         weighted = design * _weights(residual / scatter, reject, symmetric=symmetric)[:, np.newaxis]
         ridge = 1e-9 * len(target) * np.eye(len(terms))
         moved = np.linalg.solve(design.T @ weighted + ridge, weighted.T @ target)
-        done = reject == _REJECT_SIGMA and np.abs(moved - found).max() < 1e-4 * scatter
+        done = reject == _REJECT_SIGMA and np.abs(moved - found).max() < 1e-3 * scatter
         found = moved
         if done:
             break

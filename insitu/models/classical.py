@@ -2,12 +2,10 @@
 
 1. A cubic illumination surface that particles cannot bend is taken away, and the noise made even (`flattened`).
 2. The frame is smoothed by Gaussians of rising width; the noise at each width is measured on the support.
-3. What stands out of the noise at any width (`_DETECT_SIGMA`) is a particle: an empty support yields nothing. What is
-left
-   of slow changes of the support is then averaged between the particles, taken away, and the search repeated.
+3. What stands out of the noise at any width is a particle: an empty support yields nothing. What is left of slow
+   changes of the support is then averaged between the particles, taken away, and the search repeated.
 4. The contrast of each particle is measured; its outline is where the frame crosses half of it (the edge of a blurred
-disc
-   lies at half its height), at the smallest width at which this level is `_EDGE_SIGMA` times the noise.
+   disc), at the smallest width at which this level is `_EDGE_SIGMA` times the noise.
 
 The probability is that of a Gaussian error around this crossing, so 0.5 is the decision. Everything is per frame.
 """
@@ -22,7 +20,7 @@ from insitu.models.background import border_noise, flattened, smooth, support
 if TYPE_CHECKING:
     import torch
 
-    Ladder = list[tuple[torch.Tensor, torch.Tensor]]
+    Ladder = list[tuple[torch.Tensor, float]]
 
 # Widths in px rise by √2; beyond 5.7 px the outline would be softer than the particles this method is for.
 _WIDTHS_PX = (1.0, 1.4142, 2.0, 2.8284, 4.0, 5.6569)
@@ -77,36 +75,38 @@ def _probability(image: torch.Tensor) -> torch.Tensor:
     ladder = _ladder(flattened(image))
     ladder = _levelled(ladder, _detected(ladder))
     detected = _detected(ladder)
+    out = torch.zeros(image.numel(), device=image.device)
     if not bool(detected.any()):
-        return torch.zeros_like(image)
-    level = _outline_level(_contrast(ladder[_CONTRAST_WIDTH][0], detected), detected)
-    score = torch.full_like(image, -torch.inf)
+        return out.reshape(image.shape)
+    contrast = _contrast(ladder[_CONTRAST_WIDTH][0], detected).flatten()
+    level = _outline_level(contrast, float(contrast[detected.flatten()].median()))
+    near = level.nonzero().squeeze(1)  # pixels of particles and those around; the rest costs nothing
+    level = level[near]
+    score = torch.full_like(level, -torch.inf)
     for smoothed, noise in reversed(ladder):
         usable = (level >= _EDGE_SIGMA * noise) | torch.isinf(score)
-        score = torch.where(usable, (smoothed - level) / noise, score)
-    return torch.where(level > 0, torch.sigmoid(_LOGISTIC_PER_SIGMA * score), 0.0)
+        score = torch.where(usable, (smoothed.flatten()[near] - level) / noise, score)
+    out[near] = torch.sigmoid(_LOGISTIC_PER_SIGMA * score)
+    return out.reshape(image.shape)
 
 
 def _ladder(flat: torch.Tensor) -> Ladder:
-    """Return the frame smoothed at every width with its support at 0, and the support's noise there; (H, W) each."""
+    """Return the frame (H, W) smoothed at every width with its support at 0, and the support's noise there."""
     ladder, image = [], flat
     for before, width in pairwise((0.0, *_WIDTHS_PX)):
         image = smooth(image, (width**2 - before**2) ** 0.5)
-        ladder.append(_rung(image, width))
+        level, noise = support(image)
+        ladder.append((image - level, noise))
     return ladder
-
-
-def _rung(image: torch.Tensor, width: float) -> tuple[torch.Tensor, torch.Tensor]:
-    level, noise = support(image)
-    return image - level, noise * border_noise(image, width)
 
 
 def _detected(ladder: Ladder) -> torch.Tensor:
     """Return where any width stands out of the noise; bool (H, W)."""
-    smoothed, noise = ladder[0]
-    found = smoothed > _DETECT_SIGMA[0] * noise
-    for (smoothed, noise), sigma in zip(ladder[1:], _DETECT_SIGMA[1:], strict=True):
-        found |= smoothed > sigma * noise
+    import torch
+
+    found = torch.zeros_like(ladder[0][0], dtype=torch.bool)
+    for (smoothed, noise), sigma, width in zip(ladder, _DETECT_SIGMA, _WIDTHS_PX, strict=True):
+        found |= smoothed > (sigma * noise) * border_noise(smoothed, width)
     return found
 
 
@@ -123,16 +123,19 @@ def _levelled(ladder: Ladder, detected: torch.Tensor) -> Ladder:
     slow = smooth(cells[0, 0] * free, sigma) / (smooth(free, sigma) + 0.1)
     full = functional.interpolate(slow[None, None], scale_factor=_SUPPORT_CELL_PX, mode="bilinear", align_corners=False)
     correction = full[0, 0, :height, :width]
-    return [_rung(smoothed - correction, w) for (smoothed, _), w in zip(ladder, _WIDTHS_PX, strict=True)]
+    out = []
+    for smoothed, _ in ladder:
+        level, noise = support(smoothed.sub_(correction))
+        out.append((smoothed.sub_(level), noise))
+    return out
 
 
-def _outline_level(contrast: torch.Tensor, detected: torch.Tensor) -> torch.Tensor:
+def _outline_level(contrast: torch.Tensor, typical: float) -> torch.Tensor:
     """Return the height at which each particle is cut: half the frame's typical contrast, kept near half of its own.
 
     Contrast in bright field follows thickness, so one level for the frame is one thickness for all outlines; what is
     much fainter or darker than the rest is cut at `_OWN_SHARE` of its own contrast instead.
     """
-    typical = float(contrast[detected].median())
     low, high = _OWN_SHARE
     return (contrast * low).clamp(min=0.5 * typical).minimum(contrast * high)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import nn
 
 SCENES, SIDE_PX, SEED = 2400, 256, 1
@@ -46,8 +47,8 @@ PLANS: tuple[Plan, ...] = (
 )
 
 
-def check_image(height: int = 64, width: int = 64) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """Return a fixed image, from integers alone: a disc of height 4 on a support that ripples by a noise-like ±1.7."""
+def check_image(height: int = 64, width: int = 64) -> NDArray[np.float32]:
+    """Return a fixed image made of integers: a disc of height 4 on a support that ripples by ±1.7."""
     y, x = np.mgrid[0:height, 0:width].astype(np.int64)
     ripple = ((x * 7919 + y * 104729 + x * y * 31) % 1009).astype(np.float32) / np.float32(1009.0) - np.float32(0.5)
     disc = ((y - height // 2) ** 2 + (x - width // 3) ** 2 < 144).astype(np.float32)
@@ -55,8 +56,8 @@ def check_image(height: int = 64, width: int = 64) -> np.ndarray[tuple[int, int]
 
 
 def reference_output(module: nn.Module) -> list[float]:
-    """Return the probabilities of every fifth pixel of row 32 of `check_image`; a loaded network must reproduce
-    them.""" import torch
+    """Return the probabilities of every fifth pixel of row 32 of `check_image`; a loaded network must reproduce them."""
+    import torch
 
     from insitu.models.network import Network
 
@@ -96,8 +97,8 @@ def make(plan: Plan, folder: Path, pairs: Pairs, held_out: Pairs) -> dict[str, A
         "parameters": dict(plan.parameters),
         "threshold": max(found, key=lambda t: found[t]),
         "parameter_count": sum(p.numel() for p in module.parameters()),
-        "data": f"insitu.simulate.random_scene: {len(pairs)} scenes of {SIDE_PX}×{SIDE_PX} px, seed {SEED}; no real
-        image", "recipe": plan.recipe.as_dict(),
+        "data": f"insitu.simulate.random_scene: {len(pairs)} of {SIDE_PX}×{SIDE_PX} px, seed {SEED}; no real image",
+        "recipe": plan.recipe.as_dict(),
         "held_out": f"{len(held_out)} scenes, seed {HELD_OUT_SEED}",
         "pixel_iou_at_threshold": {str(t): v for t, v in found.items()},
         "last_loss": round(float(np.mean(losses[-50:])), 4),
@@ -144,8 +145,8 @@ Pixel IoU on {card["held_out"]} (the same kind of simulation; for real images se
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", multiple=True, metavar="NAME", help="Train these weights alone; all by default.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder to write to; the package's own by default.")
-@click.option("--scenes", type=click.IntRange(8), default=SCENES, show_default=True, help="Simulated images to train
-on.") def main(only: tuple[str, ...], out: str | None, scenes: int) -> None:
+@click.option("--scenes", type=click.IntRange(8), default=SCENES, show_default=True, help="Images to train on.")
+def main(only: tuple[str, ...], out: str | None, scenes: int) -> None:
     """Train the shipped weights from simulated images."""
     from pathlib import Path
 

@@ -110,7 +110,7 @@ def judge(image: NDArray[Any]) -> tuple[str, ...]:
     if not (image[0] != first).any() and not (image != first).any():
         if first == 0:
             return ("all zero",)
-        return ("constant",)
+        return ("constant",) if np.isfinite(first) else ("not finite",)
     if image.dtype.kind == "f" and not _finite(image):
         return ("not finite",)
     return ()

@@ -27,7 +27,8 @@ _COMPRESSED_WITH = {32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32015: "z
 class Hdf5Reader:
     """A dataset (t, y, x), or with further axes of length one, as a movie; a single (y, x) dataset is one frame.
 
-    Pixel size and frame time are attributes of the dataset: ``nm_per_px`` and ``fps``, or ``element_size_um`` (z, y, x in µm, as ImageJ's and ilastik's HDF5 writers store it).
+    Pixel size and frame time are attributes of the dataset: ``nm_per_px`` and ``fps``, or ``element_size_um``
+    (z, y, x in µm, as ImageJ's and ilastik's HDF5 writers store it).
 
     Parameters
     ----------

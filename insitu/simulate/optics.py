@@ -139,7 +139,15 @@ def grain(rng: np.random.Generator, shape: tuple[int, int], size_px: float) -> N
     spectrum = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
     spectrum *= np.exp(-2.0 * (pi * size_px) ** 2 * squared_frequency(shape, half=True) / 4.0).astype(np.float32)
     spectrum[0, 0] = 0.0
-    return np.asarray(spectrum / max(float(np.std(fft.irfft2(spectrum, shape))), 1e-12), np.complex64)
+    return np.asarray(spectrum / max(_rms(spectrum, shape), 1e-12), np.complex64)
+
+
+def _rms(spectrum: NDArray[np.complex64], shape: tuple[int, int]) -> float:
+    """Return the rms of the texture of a half spectrum (Parseval), without transforming it back."""
+    power = np.square(np.abs(spectrum)).sum(axis=0, dtype=np.float64)
+    # every column but the first, and the last of an even width, stands for two
+    alone = power[0] + (power[-1] if shape[1] % 2 == 0 else 0.0)
+    return float(sqrt(2.0 * power.sum() - alone) / (shape[0] * shape[1]))
 
 
 def shifted(spectrum: NDArray[np.complex64], shape: tuple[int, int], shift: tuple[float, float]) -> NDArray[np.float32]:

@@ -39,7 +39,7 @@ class SimulationSettings:
     ] = None
 
     ripening_exponent: Annotated[int, Doc("n of dr/dt = k r^-(n-1) (r/r* − 1).", ge=2, le=4)] = 3
-    ripening_rate: Annotated[float, Doc("k in nmⁿ/s; 0 = no ripening.", ge=0.0)] = 0.0
+    ripening_rate: Annotated[float, Doc("k in nmⁿ/s; 0 = no ripening.", ge=0.0)] = 25.0
     evaporation_nm_per_s: Annotated[float, Doc("Speed at which every radius shrinks besides ripening.", ge=0.0)] = 0.0
     deposition_nm_per_s: Annotated[float, Doc("Speed at which every radius grows besides ripening.", ge=0.0)] = 0.0
     dissolution_diameter_nm: Annotated[float, Doc("Diameter at which a particle dissolves.", gt=0.0)] = 0.6
@@ -47,7 +47,7 @@ class SimulationSettings:
     nucleus_diameter_nm: Annotated[float, Doc("Diameter of a nucleus.", gt=0.0)] = 0.8
     diffusion_nm2_per_s: Annotated[
         float, Doc("Diffusion constant of a particle of the mean diameter (⟨Δr²⟩ = 4 D t).", ge=0.0)
-    ] = 0.0
+    ] = 2.0
     diffusion_exponent: Annotated[float, Doc("m of D ∝ r^−m; 4 for surface diffusion.", ge=0.0, le=8.0)] = 2.0
     relax_frames: Annotated[int, Doc("Frames a touching pair takes to become round; 0 = at once.", ge=0)] = 6
 

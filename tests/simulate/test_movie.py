@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.integrate import solve_ivp
 
 from insitu import schema
 from insitu.errors import CommandError
@@ -60,6 +61,23 @@ def test_volume_is_conserved_through_ripening_dissolution_and_coalescence(busy):
     assert kinds.count("dissolution") >= 3
     assert len(end.population) < len(start.population)
     assert volume(end.population) == pytest.approx(volume(start.population), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_the_radii_of_a_movie_obey_the_law(n):
+    movie = Simulation(
+        replace(QUIET, ripening_exponent=n, ripening_rate=5.0 * 2.0 ** (n - 2), frames=41, particles=8, gap_nm=4.0)
+    )
+    start, end = movie.world(0).population, movie.world(40).population
+    assert len(start) == len(end)
+
+    def law(_, r):
+        critical = (r ** (4 - n)).sum() / (r ** (3 - n)).sum()
+        return movie.settings.ripening_rate * r ** (1 - n) * (r / critical - 1)
+
+    exact = solve_ivp(law, (0, 40 / 400), start.radius, rtol=1e-11, atol=1e-13).y[:, -1]
+    assert np.abs(exact - start.radius).max() > 0.05
+    np.testing.assert_allclose(end.radius, exact, rtol=1e-6)
 
 
 def test_evaporation_takes_volume_and_deposition_gives_it():

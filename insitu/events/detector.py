@@ -13,7 +13,7 @@ import numpy as np
 
 from insitu.events import verdicts
 from insitu.events.evidence import PAIR, Outlines, follow, gather
-from insitu.events.histories import Histories, columns_of
+from insitu.events.histories import Histories, columns_of, fades
 from insitu.events.mergers import Lone, mergers, source_of
 from insitu.options import LinkOptions
 
@@ -66,6 +66,7 @@ class EventDetector:
         self._births: NDArray[np.void] = np.zeros(0, PAIR)
         self._frame = -1
         self._held = 0
+        self._smallest = np.inf
         self.flags: tuple[str, ...] = ()
 
     def step(self, index: int, measured: Measured, ids: NDArray[np.int64]) -> tuple[Event, ...]:
@@ -97,6 +98,7 @@ class EventDetector:
         if self._before is not None:
             self._gather(index, now, rows)
         self._see(index, now, rows, columns)
+        self._smallest = min(self._smallest, now.area.min(initial=np.inf))
         self._count(index, now.ids)
         follow(self._ends, now.ids, now.area)
         follow(self._births, now.ids, now.area)
@@ -123,7 +125,9 @@ class EventDetector:
         before = self._before
         assert before is not None
         gather_with = partial(gather, index, histories=self._histories, reach=self._options.contact_gap_px)
-        gone = np.flatnonzero(~np.isin(before.ids, now.ids)) + 1
+        seen = np.zeros(len(self._histories), np.bool_)
+        seen[rows[rows >= 0]] = True
+        gone = np.flatnonzero(~seen[self._histories.rows_of(before.ids)]) + 1
         new = np.flatnonzero(rows < 0) + 1
         # When most of a crowd changes at once, no neighbour tells anything about a single particle.
         if len(gone) and not _most(len(gone), len(before.ids)):
@@ -145,7 +149,8 @@ class EventDetector:
     def _count(self, index: int, ids: NDArray[np.int64]) -> None:
         """Let the counters of all live tracks run on by one counted frame."""
         tracks = self._histories.tracks
-        unseen = ~np.isin(tracks["particle"], ids)
+        unseen = np.ones(len(self._histories), np.bool_)
+        unseen[self._histories.rows_of(ids)] = False
         missed = unseen & (tracks["absent"] == 0)
         tracks["absent_frame"][missed] = index
         # Of what vanished with most of the crowd nothing can be said, not even that it had shrunk.
@@ -170,8 +175,10 @@ class EventDetector:
         """Name the ends of the tracks in rows `ended`: mergers first, then one by one."""
         histories, lone = self._histories, {}
         for row in ended:
-            area = float(histories.sightings(int(row), 1)[0, 3])
-            lone[int(histories.tracks["particle"][row])] = Lone(area, area / histories.tracks["largest_area"][row])
+            track, path = histories.tracks, histories.sightings(int(row))
+            area = float(path[-1, 3])
+            fading = fades(path, int(track["absent_frame"][row]), self._smallest)
+            lone[int(track["particle"][row])] = Lone(area, area / float(track["largest_area"][row]), fading)
         found = mergers(self._ends, lone, self._options)
         events = [verdicts.coalescence(m, lone, histories, index) for m in found]
         merged = {p for m in found for p in m.pairs["lone"].tolist()}
@@ -187,9 +194,8 @@ class EventDetector:
         """Name the beginnings of the tracks in `rows`."""
         histories, events = self._histories, []
         for row in rows.tolist():
-            track = histories.tracks[row]
-            pairs = self._births[self._births["lone"] == track["particle"]]
-            source = source_of(pairs, Lone(float(track["first_area"])), self._options)
+            pairs = self._births[self._births["lone"] == histories.tracks["particle"][row]]
+            source = source_of(pairs, Lone(float(histories.tracks["first_area"][row])), self._options)
             if source is not None:
                 events.append(verdicts.splitting(row, *source, histories, index))
             else:
@@ -201,9 +207,8 @@ class EventDetector:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything needed to go on, as arrays: the last outlines, the live tracks and the open evidence."""
-        parts: dict[str, NDArray[Any]] = {
-            "counters": np.array([self._frame, self._held, self._before is not None], np.int64)
-        }
+        counters = np.array([self._frame, self._held, self._before is not None], np.int64)
+        parts: dict[str, NDArray[Any]] = {"counters": counters, "smallest": np.array([self._smallest])}
         for name, pairs in (("ends", self._ends), ("births", self._births)):
             parts |= {f"{name}_{field}": np.ascontiguousarray(pairs[field]) for field in PAIR.names or ()}
         parts |= {f"track_{name}": array for name, array in self._histories.state().items()}
@@ -214,6 +219,7 @@ class EventDetector:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from `state`; the events that follow are those an uninterrupted detector would give."""
         self._frame, self._held, started = (int(v) for v in state["counters"])
+        self._smallest = float(state["smallest"][0])
         for name in ("ends", "births"):
             pairs = np.zeros(len(state[f"{name}_lone"]), PAIR)
             for field in PAIR.names or ():

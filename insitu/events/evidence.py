@@ -7,11 +7,12 @@ memory has run out and the area of the other after the event is known from up to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu.events.histories import middle
 from insitu.runs import overlaps
 from insitu.types import Runs
 
@@ -66,39 +67,50 @@ class Outlines:
         return cls(runs, np.asarray(state["ids"]), np.asarray(state["area"]), np.asarray(state["box"]))
 
 
+def labels_at(outlines: Outlines, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the label of each id in a frame, 0 for an id that is not there."""
+    if len(outlines.ids) == 0:
+        return np.zeros(len(ids), np.int64)
+    order = np.argsort(outlines.ids)
+    place = order[np.minimum(np.searchsorted(outlines.ids, ids, sorter=order), len(order) - 1)]
+    return np.where(outlines.ids[place] == ids, place + 1, 0).astype(np.int64)
+
+
 def runs_of(runs: Runs, labels: NDArray[np.int64]) -> Runs:
     """Return only the runs of some labels; the numbering stays."""
     wanted = np.zeros(runs.n_labels + 1, np.bool_)
     wanted[labels] = True
-    keep = wanted[runs.label]
-    return replace(
-        runs,
-        row=runs.row[keep],
-        start=runs.start[keep],
-        stop=runs.stop[keep],
-        label=runs.label[keep],
-        intensity_sum=None,
-        probability_sum=None,
-    )
+    keep = np.flatnonzero(wanted[runs.label])
+    row, start, stop, label = (v[keep] for v in (runs.row, runs.start, runs.stop, runs.label))
+    return Runs(runs.shape, row, start, stop, label, runs.n_labels, origin=runs.origin, bin=runs.bin)
 
 
-def outline_gap(a: Runs, label_a: int, b: Runs, label_b: int) -> float:
+def _run_of(outlines: Outlines, label: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Return row, start and stop of the runs of one label, looked for in the rows of its box only."""
+    runs = outlines.runs
+    top, bottom = ((int(outlines.box[label - 1, k]) - runs.origin[0]) / runs.bin for k in (0, 2))
+    low, high = np.searchsorted(runs.row, (np.floor(top), np.ceil(bottom)))
+    keep = low + np.flatnonzero(runs.label[low:high] == label)
+    return runs.row[keep], runs.start[keep], runs.stop[keep]
+
+
+def outline_gap(a: Outlines, label_a: int, b: Outlines, label_b: int) -> float:
     """Return the px between two outlines: 0 when they share or touch pixels (also across a corner)."""
-    p, q = runs_of(a, np.array([label_a])), runs_of(b, np.array([label_b]))
-    dy = np.abs(p.row[:, None] - q.row[None, :])
-    dx = np.maximum(q.start[None, :] - p.stop[:, None], p.start[:, None] - q.stop[None, :]) + 1
-    between = np.hypot(np.maximum(dy - 1, 0), np.maximum(dx - 1, 0))
-    return float(between.min()) * a.bin
+    row_a, start_a, stop_a = _run_of(a, label_a)
+    row_b, start_b, stop_b = _run_of(b, label_b)
+    dy = np.maximum(np.abs(row_a[:, None] - row_b) - 1, 0)
+    dx = np.maximum(np.maximum(start_b - stop_a[:, None], start_a[:, None] - stop_b), 0)
+    return float(np.sqrt((dy * dy + dx * dx).min())) * a.runs.bin
 
 
 def near(lone: Outlines, labels: NDArray[np.int64], other: Outlines, reach: float) -> set[tuple[int, int]]:
     """Return the pairs of labels whose boxes lie within `reach` px of each other."""
     found = set()
+    y0, x0, y1, x1 = other.box.T
     for label in labels.tolist():
-        y0, x0, y1, x1 = lone.box[label - 1]
-        box = other.box
-        apart = np.maximum.reduce([box[:, 0] - y1, y0 - box[:, 2], box[:, 1] - x1, x0 - box[:, 3]])
-        found |= {(label, q) for q in (np.flatnonzero(apart <= reach) + 1).tolist()}
+        top, left, bottom, right = lone.box[label - 1]
+        close = (y0 <= bottom + reach) & (y1 >= top - reach) & (x0 <= right + reach) & (x1 >= left - reach)
+        found |= {(label, q) for q in (np.flatnonzero(close) + 1).tolist()}
     return found
 
 
@@ -112,66 +124,64 @@ def gather(
     """
     shared = zip(*overlaps(runs_of(lone.runs, labels), other.runs), strict=True)
     pixels = {(int(p), int(q)): float(n) * lone.runs.bin**2 for p, q, n in shared}
-    label_of = {i: k + 1 for k, i in enumerate(other.ids.tolist())}
-    inside = {i: k + 1 for k, i in enumerate(lone.ids.tolist())}
     # A neighbour that moved is still a neighbour: nearness is judged in the frame that shows both, if there is one.
-    found = {(p, label_of[i]) for p, q in near(lone, labels, lone, reach) if (i := int(lone.ids[q - 1])) in label_of}
+    beside = sorted(near(lone, labels, lone, reach))
+    there = labels_at(other, lone.ids[[q - 1 for _, q in beside]])
+    found = {(p, q) for (p, _), q in zip(beside, there.tolist(), strict=True) if q}
     found |= set(pixels) | near(lone, labels, other, reach)
-    known = histories.rows_of(lone.ids) >= 0
-    rows: list[NDArray[np.void]] = []
-    for p, q in sorted(found):
-        row = np.zeros((), PAIR)
-        row["lone"], row["other"], row["frame"], row["after"] = lone.ids[p - 1], other.ids[q - 1], frame, np.nan
-        together = inside.get(int(row["other"]), 0)
-        row["fresh"] = histories.rows_of(np.array([row["other"]]))[0] < 0
-        # What a new particle split off from must still be there.
-        if row["lone"] == row["other"] or not (known[p - 1] or together):
-            continue
-        row["gap"] = outline_gap(lone.runs, p, *((lone.runs, together) if together else (other.runs, q)))
-        row["cover"] = pixels.get((p, q), 0.0) / lone.area[p - 1]
-        if row["cover"] > 0 or row["gap"] <= reach:
-            describe(row, histories)
-            rows.append(row)
-    pairs = np.array(rows, PAIR) if rows else np.zeros(0, PAIR)
+    pairs = np.zeros(len(found), PAIR)
+    pairs["frame"], pairs["after"], pairs["approach"] = frame, np.nan, np.nan
+    place = np.array(sorted(found), np.int64).reshape(-1, 2)
+    pairs["lone"], pairs["other"] = lone.ids[place[:, 0] - 1], other.ids[place[:, 1] - 1]
+    together = labels_at(lone, pairs["other"])
+    rows = histories.rows_of(pairs["other"])
+    # One that began a moment ago, went and is back (a flicker of contact) counts as beginning now.
+    pairs["fresh"] = (rows < 0) | ((together == 0) & histories.tracks["unnamed"][rows])
+    # What a new particle split off from must still be there.
+    keep = (pairs["lone"] != pairs["other"]) & ((histories.rows_of(pairs["lone"]) >= 0) | (together > 0))
+    for k in np.flatnonzero(keep):
+        p, q = place[k].tolist()
+        pairs["gap"][k] = outline_gap(lone, p, *((lone, int(together[k])) if together[k] else (other, q)))
+        pairs["cover"][k] = pixels.get((p, q), 0.0) / lone.area[p - 1]
+    pairs = np.asarray(pairs[keep & ((pairs["cover"] > 0) | (pairs["gap"] <= reach))])
+    _describe(pairs, histories)
     _meet(pairs, lone, histories)
     return pairs
 
 
 def _meet(pairs: NDArray[np.void], lone: Outlines, histories: Histories) -> None:
     """Give pairs with a fresh particle the gap and approach of the vanished ones among each other, which formed it."""
-    label = {i: k + 1 for k, i in enumerate(lone.ids.tolist())}
+    label = labels_at(lone, pairs["lone"])
     for child in np.unique(pairs["other"][pairs["fresh"]]):
         group = np.flatnonzero(pairs["other"] == child)
         for k in group:
-            others = [int(pairs["lone"][m]) for m in group if m != k]
-            me = int(pairs["lone"][k])
-            if others:
-                gaps = [outline_gap(lone.runs, label[me], lone.runs, label[o]) for o in others]
-                pairs["gap"][k] = min(gaps)
+            others = group[group != k]
+            if len(others):
+                gaps = [outline_gap(lone, int(label[k]), lone, int(label[o])) for o in others]
                 partner = others[int(np.argmin(gaps))]
-                rows = histories.rows_of(np.array([me, partner]))
+                rows = histories.rows_of(pairs["lone"][[k, partner]])
+                pairs["gap"][k] = min(gaps)
                 pairs["approach"][k] = closing_speed(*(histories.sightings(int(r), 5) for r in rows))
 
 
-def describe(pair: NDArray[np.void], histories: Histories) -> None:
-    """Fill in what the histories say of the other before the event, and how the two approached."""
-    lone, other = (int(r) for r in histories.rows_of(np.array([pair["lone"], pair["other"]])))
-    pair["approach"] = np.nan
-    if other < 0:
-        return
-    past = histories.sightings(other)
-    areas = past[:, 3]
-    pair["last"], pair["before"] = areas[-1], np.median(areas[-5:])
-    scatter = np.sqrt(np.mean(np.diff(areas) ** 2) / 2) if len(areas) > 2 else 0.0
-    # A digitised outline is never surer than a fraction of a pixel along its perimeter (about 3.5 √area px long).
-    pair["noise"] = max(scatter, 0.05 * 3.5 * np.sqrt(areas[-1]))
-    if lone >= 0:
-        pair["approach"] = closing_speed(histories.sightings(lone, 5), past)
+def _describe(pairs: NDArray[np.void], histories: Histories) -> None:
+    """Fill in what the histories say of the others before the event, and how the two approached."""
+    lone, other = histories.rows_of(pairs["lone"]), histories.rows_of(pairs["other"])
+    for k in np.flatnonzero(~pairs["fresh"]):
+        past = histories.sightings(int(other[k]))
+        areas = past[:, 3]
+        steps = np.diff(areas)
+        scatter = np.sqrt((steps * steps).mean() / 2) if len(areas) > 2 else 0.0
+        # A digitised outline is never surer than a fraction of a pixel along its perimeter (about 3.5 √area px long).
+        pairs["noise"][k] = max(scatter, 0.05 * 3.5 * np.sqrt(areas[-1]))
+        pairs["last"][k], pairs["before"][k] = areas[-1], middle(areas[-5:])
+        if lone[k] >= 0:
+            pairs["approach"][k] = closing_speed(histories.sightings(int(lone[k]), 5), past)
 
 
 def closing_speed(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return by how many px per frame two centres came closer over their common frames; NaN below two."""
-    _, i, j = np.intersect1d(a[:, 0], b[:, 0], return_indices=True)
+    i, j = np.nonzero(a[:, 0][:, None] == b[:, 0])
     if len(i) < 2:
         return float("nan")
     frame = a[i, 0] - a[i, 0].mean()

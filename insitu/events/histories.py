@@ -15,35 +15,36 @@ if TYPE_CHECKING:
 
 RING = 8
 
-_TRACK = np.dtype(
-    [
-        ("particle", np.int64),
-        ("first_frame", np.int32),  # first frame in which it was seen
-        ("watched", np.int32),  # counted frames since then
-        ("seen", np.int32),  # frames in which it was seen
-        ("absent", np.int32),  # counted frames in a row in which it was not seen
-        ("absent_frame", np.int32),  # the first of these
-        ("swept", np.bool_),  # it went together with most others
-        ("unnamed", np.bool_),  # its beginning has not been decided
-        ("first_y", np.float64),
-        ("first_x", np.float64),
-        ("first_area", np.int32),
-        ("first_border", np.float64),  # px between its box and the border when first seen
-        ("border", np.float64),  # the same when last seen
-        ("largest_area", np.float64),  # largest median of three successive areas
-        ("ring", np.float64, (RING, 4)),  # frame, y, x, area_px of the last sightings, at seen % RING
-    ]
-)
+_FIELDS: dict[str, tuple[type, tuple[int, ...]]] = {
+    "particle": (np.int64, ()),
+    "first_frame": (np.int64, ()),  # first frame in which it was seen
+    "watched": (np.int64, ()),  # counted frames since then
+    "seen": (np.int64, ()),  # frames in which it was seen
+    "absent": (np.int64, ()),  # counted frames in a row in which it was not seen
+    "absent_frame": (np.int64, ()),  # the first of these
+    "swept": (np.bool_, ()),  # it went together with most others
+    "unnamed": (np.bool_, ()),  # its beginning has not been decided
+    "first_y": (np.float64, ()),
+    "first_x": (np.float64, ()),
+    "first_area": (np.float64, ()),
+    "first_border": (np.float64, ()),  # px between its box and the border when first seen
+    "border": (np.float64, ()),  # the same when last seen
+    "largest_area": (np.float64, ()),  # largest median of three successive areas
+    "ring": (np.float64, (RING, 4)),  # frame, y, x, area_px of the last sightings, at seen % RING
+}
 
 
 class Histories:
     """First and last sightings of the live tracks, in order of their ids.
 
-    `tracks` is a structured array; rows are found by `rows_of`. Lengths in px, areas in px².
+    `tracks` holds one array a field, all of the same length; rows are found by `rows_of`. Lengths in px, areas in px².
     """
 
     def __init__(self) -> None:
-        self.tracks: NDArray[np.void] = np.zeros(0, _TRACK)
+        self.tracks: dict[str, NDArray[Any]] = _blank(0)
+
+    def __len__(self) -> int:
+        return len(self.tracks["particle"])
 
     def rows_of(self, particles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each id, -1 for an id that is not live."""
@@ -55,12 +56,12 @@ class Histories:
 
     def add(self, particles: NDArray[np.int64], frame: int, columns: NDArray[np.float64], *, unnamed: bool) -> None:
         """Begin tracks; `columns` (n, 4) holds y, x, area_px, border of their first sighting."""
-        new = np.zeros(len(particles), _TRACK)
-        new["particle"], new["first_frame"], new["unnamed"] = particles, frame, unnamed
-        new["first_y"], new["first_x"] = columns[:, 0], columns[:, 1]
-        new["first_area"], new["first_border"] = columns[:, 2], columns[:, 3]
-        self.tracks = np.concatenate([self.tracks, new])
-        self.tracks = self.tracks[np.argsort(self.tracks["particle"], kind="stable")]
+        new = _blank(len(particles))
+        new["particle"][:], new["first_frame"][:], new["unnamed"][:] = particles, frame, unnamed
+        for k, name in enumerate(("first_y", "first_x", "first_area", "first_border")):
+            new[name][:] = columns[:, k]
+        order = np.argsort(np.concatenate([self.tracks["particle"], particles]), kind="stable")
+        self.tracks = {name: np.concatenate([values, new[name]])[order] for name, values in self.tracks.items()}
         self.see(self.rows_of(particles), frame, columns)
 
     def see(self, rows: NDArray[np.int64], frame: int, columns: NDArray[np.float64]) -> None:
@@ -70,8 +71,10 @@ class Histories:
         ring = t["ring"]
         ring[rows, seen % RING, 0] = frame
         ring[rows, seen % RING, 1:] = columns[:, :3]
-        areas = np.stack([ring[rows, (seen - back) % RING, 3] for back in range(3)])
-        median = np.where(seen >= 2, np.median(areas, axis=0), np.where(seen == 0, areas[0], 0.0))
+        one, two, three = (ring[rows, (seen - back) % RING, 3] for back in range(3))
+        median = np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))
+        # Below three sightings only the first counts, so that a later single one cannot stand for the largest.
+        median = np.where(seen >= 2, median, np.where(seen == 0, one, 0.0))
         t["largest_area"][rows] = np.maximum(t["largest_area"][rows], median)
         t["border"][rows] = columns[:, 3]
         t["seen"][rows] = seen + 1
@@ -86,18 +89,39 @@ class Histories:
 
     def forget(self, rows: NDArray[np.int64]) -> None:
         """Drop tracks that have ended."""
-        if len(rows):
-            self.tracks = np.delete(self.tracks, rows)
+        keep = np.ones(len(self), np.bool_)
+        keep[rows] = False
+        self.tracks = {name: values[keep] for name, values in self.tracks.items()}
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the table as plain arrays."""
-        return {name: np.ascontiguousarray(self.tracks[name]) for name in _TRACK.names or ()}
+        """Return a copy of the table."""
+        return {name: values.copy() for name, values in self.tracks.items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take the table over from `state`."""
-        self.tracks = np.zeros(len(state["particle"]), _TRACK)
-        for name in _TRACK.names or ():
-            self.tracks[name] = state[name]
+        self.tracks = {name: np.array(state[name], dtype) for name, (dtype, _) in _FIELDS.items()}
+
+
+def _blank(n: int) -> dict[str, NDArray[Any]]:
+    """Return a table of `n` tracks with all fields 0."""
+    return {name: np.zeros((n, *shape), dtype) for name, (dtype, shape) in _FIELDS.items()}
+
+
+def middle(values: NDArray[np.float64]) -> float:
+    """Return the median of a few values (numpy's own takes longer than all else done with them)."""
+    ordered = sorted(values.tolist())
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def fades(path: NDArray[np.float64], frame: int, smallest: float) -> bool:
+    """Say whether a particle was about to go out of sight by itself in `frame`.
+
+    Its volume (area^1.5), carried on at the rate of its last sightings to one frame beyond, comes below that of one and
+    a half times the smallest area seen so far (in px², what the segmentation can just find).
+    """
+    volume, t = path[:, 3] ** 1.5, path[:, 0] - path[:, 0].mean()
+    rate = float((t * volume).sum() / (t * t).sum()) if len(path) > 2 else 0.0
+    return bool(volume[-1] + min(rate, 0.0) * (frame + 1 - path[-1, 0]) <= (1.5 * smallest) ** 1.5)
 
 
 def columns_of(particles: Particles, shape: tuple[int, int], origin: tuple[int, int]) -> NDArray[np.float64]:

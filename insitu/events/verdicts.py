@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from insitu.events.histories import middle
 from insitu.types import Event
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def coalescence(found: Merger, lone: dict[int, Lone], histories: Histories, inde
 
 def end(row: int, lone: Lone, histories: Histories, options: EventOptions, index: int) -> Event:
     """Word the end of one track that did not merge: leaving at the border, dissolution if it shrank, lost otherwise."""
-    track = histories.tracks[row]
+    track = {name: values[row] for name, values in histories.tracks.items()}
     path = histories.sightings(row)
     reach = 1 + 2 * mean_step(path)
     border = float(track["border"])
@@ -89,12 +90,12 @@ def end(row: int, lone: Lone, histories: Histories, options: EventOptions, index
 
 def beginning(row: int, histories: Histories, options: EventOptions, index: int) -> Event:
     """Word the beginning of one track that did not come out of a merger or a splitting."""
-    track = histories.tracks[row]
+    track = {name: values[row] for name, values in histories.tracks.items()}
     path = histories.sightings(row)
     presence = min(1.0, float(track["seen"]) / (float(track["watched"]) + 1))
     reach = 1 + 2 * mean_step(path)
     border, area = float(track["first_border"]), float(track["first_area"])
-    grown = float(np.median(path[-3:, 3])) / area
+    grown = middle(path[-3:, 3]) / area
     kind: EventKind = "appearance"
     confidence = presence
     if border <= reach:
@@ -116,7 +117,7 @@ def beginning(row: int, histories: Histories, options: EventOptions, index: int)
 
 def splitting(row: int, pair: NDArray[np.void], confidence: float, histories: Histories, index: int) -> Event:
     """Word the beginning of a track that came out of another one, which goes on."""
-    track = histories.tracks[row]
+    track = {name: values[row] for name, values in histories.tracks.items()}
     particle, parent = int(track["particle"]), int(pair["other"])
     areas = {parent: float(pair["after"][0]), particle: float(track["first_area"])}
     children = tuple(sorted(areas, key=lambda p: (-areas[p], p)))

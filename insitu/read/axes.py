@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 
 from insitu.read.calibration import nanometres
+from insitu.read.files import shown
 
 Axis = tuple[float, str]
+
+
+def named(unit: str) -> str:
+    """Return a unit that came from a file so that it can be printed and is no novel."""
+    return shown(unit.strip()[:20])
 
 
 def is_energy(unit: str) -> bool:
@@ -29,6 +35,6 @@ def pixel_size(y: Axis, x: Axis, where: str) -> tuple[float | None, float | None
         return y_nm, x_nm, where
     for _, unit in (y, x):
         if is_reciprocal(unit):
-            return None, None, f"unknown: {where} is in {unit}, a diffraction pattern"
-    stated = ", ".join(f"{name} {scale:g} {unit}".strip() for name, (scale, unit) in (("y", y), ("x", x)))
+            return None, None, f"unknown: {where} is in {named(unit)}, a diffraction pattern"
+    stated = ", ".join(f"{name} {scale:g} {named(unit)}".strip() for name, (scale, unit) in (("y", y), ("x", x)))
     return None, None, f"unknown: {where} has no length unit ({stated})"

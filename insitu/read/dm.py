@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.errors import InputError
-from insitu.read.axes import Axis, is_energy, pixel_size
+from insitu.read.axes import Axis, is_energy, named, pixel_size
 from insitu.read.calibration import found, seconds
 from insitu.read.dm_tags import SCALARS, Array, Tags, is_dm, read_tags
 from insitu.read.files import OpenFile, magic, shown
@@ -232,8 +232,8 @@ def _calibration(tags: Tags, image: _Image) -> tuple[Calibration, list[str]]:
         scale, unit = _axis(tags, image, 2)
         step, s_source = seconds(scale, unit), f"{name} stack axis"
         if step is None and unit:
-            s_source = f"unknown: the stack axis is in {unit}, not a time"
-            notes.append(f"the stack axis ({scale:g} {unit} a step) is not a time")
+            s_source = f"unknown: the stack axis is in {named(unit)}, not a time"
+            notes.append(f"the stack axis ({scale:g} {named(unit)} a step) is not a time")
     if step is None:
         given = tags.number(f"{image.key}.{_FRAME_TIME}")
         if given is not None and math.isfinite(given) and given > 0:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.errors import InputError
-from insitu.read.axes import Axis, is_energy, pixel_size
+from insitu.read.axes import Axis, is_energy, named, pixel_size
 from insitu.read.calibration import found, seconds
 from insitu.read.files import magic, shown
 from insitu.read.frames import camera_dtype, check_frame, check_index, check_slot
@@ -71,7 +71,7 @@ class EmdReader:
         self._file: Any = None
         try:
             with reading(path, "EMD"):
-                self._file = h5py.File(path, "r", locking=False)
+                self._file = _open_hdf5(h5py.File, path)
                 stream = _velox(self._file, path) if _IMAGES in self._file else _berkeley(self._file, path)
                 self._open(stream)
         except BaseException:
@@ -131,6 +131,14 @@ class EmdReader:
         """Close the file."""
         if self._file:
             self._file.close()
+
+
+def _open_hdf5(opener: Any, path: Path) -> Any:  # noqa: ANN401 - h5py has no types
+    """Open for reading; without a lock where a share gives none or a writer holds it."""
+    try:
+        return opener(path, "r")
+    except BlockingIOError:
+        return opener(path, "r", locking=False)
 
 
 def _check_storage(data: Any, frame: int, path: Path) -> None:  # noqa: ANN401 - h5py has no types
@@ -198,7 +206,7 @@ def _column(metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - h5py has no type
     calibration = found(
         x_nm, y_nm, nm_source=nm_source, s_per_frame=step, s_source=s_source, exposure_s=exposure or scan
     )
-    return {"calibration": calibration, "detector": str(result.get("Detector", ""))[:80]}
+    return {"calibration": calibration, "detector": named(str(result.get("Detector", "")))}
 
 
 def _dig(tree: Any, *path: str) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -281,7 +289,7 @@ def _times(group: Any, axis: int) -> tuple[NDArray[np.float64] | None, float | N
     n = group["data"].shape[axis]
     step, unit_s = _axis(group, axis)[0], seconds(1.0, unit)
     if vector is None or unit_s is None:
-        stated = unit.strip("[] ")
+        stated = named(unit.strip("[] "))
         return None, None, f"unknown: the stack axis is in {stated}, not a time" if stated else "unknown"
     if vector.shape[0] != n or n < 2 or vector.nbytes > 8 * group.file.id.get_filesize():
         return None, seconds(step, unit), "EMD time axis"

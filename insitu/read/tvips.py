@@ -130,14 +130,14 @@ class TvipsReader:
         start = 0 if number else self._general.size
         return self._files[number], start + (index - self._begins[number]) * self._general.record
 
-    def _stamp(self, index: int) -> float | None:
-        """Return the time of a frame in s since 1970, or None where there is none."""
+    def _stamp_ms(self, index: int) -> int | None:
+        """Return the time of a frame in ms since 1970, or None where there is none."""
         file, offset = self._place(index)
         data = file.read(offset, _STAMP.size)
         if len(data) < _STAMP.size:
             return None
         _, seconds, milliseconds = _STAMP.unpack(data)
-        return seconds + milliseconds / 1000 if seconds and milliseconds < 1000 else None
+        return 1000 * seconds + milliseconds if seconds and milliseconds < 1000 else None
 
     def _calibration(self) -> Calibration:
         general, n = self._general, self._begins[-1]
@@ -148,20 +148,20 @@ class TvipsReader:
         size, nm_source = None, "unknown: the TVIPS header gives no pixel size"
         if general.pixel:
             size, _, nm_source = pixel_size(axis, axis, "TVIPS header")
-        begin, end = self._stamp(0), self._stamp(n - 1)
+        begin, end = self._stamp_ms(0), self._stamp_ms(n - 1)
         step, s_source = None, "unknown: no rising TVIPS time stamps"
         if n > 1 and begin is not None and end is not None and end > begin:
-            step, s_source = (end - begin) / (n - 1), f"TVIPS time stamps, mean over {n} frames"
+            step, s_source = (end - begin) / 1000 / (n - 1), f"TVIPS time stamps, mean over {n} frames"
         return found(size, size, nm_source=nm_source, s_per_frame=step, s_source=s_source)
 
     def header(self, index: int) -> Header:
         """Return what is known of frame `index`: its file, and its time since frame 0 from the stamps."""
         check_index(index, self.info.n_frames)
         file, _ = self._place(index)
-        begin, now = self._stamp(0), self._stamp(index)
+        begin, now = self._stamp_ms(0), self._stamp_ms(index)
         time_s = None
         if begin is not None and now is not None and self.info.calibration.s_per_frame is not None:
-            time_s = now - begin
+            time_s = (now - begin) / 1000
         return Header(shown(file.path.name), index, time_s=time_s)
 
     def read_into(self, index: int, out: NDArray[Any]) -> tuple[str, ...]:

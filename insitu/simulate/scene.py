@@ -94,7 +94,9 @@ def visible(shapes: Sequence[Shape], c: Conditions) -> list[Shape]:
         signal = 1.0 - exp(-absorption_per_px(c) * thickness)
         pixels = pi * shape.radius**2
         shot = c.background / (c.dose_e_per_px * pixels)
-        texture = (c.background * c.support_rms) ** 2 * grain_px**2 / pixels + (c.background * c.patchy_rms) ** 2 / 4.0
+        # a patch as small as the particle looks like one; across a wide one the particle's rim still stands out
+        patchy = c.background * c.patchy_rms * (1.0 if c.patchy_px < 6.0 * shape.radius else 0.5)
+        texture = (c.background * c.support_rms * grain_px) ** 2 / pixels + patchy**2
         if signal > MIN_SIGNAL_TO_NOISE * sqrt(shot + texture):
             kept.append(shape)
     return kept

@@ -163,11 +163,14 @@ class EventDetector:
         ended = np.flatnonzero(self._histories.tracks["absent"] > self._memory)
         events = self._name_ends(ended, index) if len(ended) else []
         tracks = self._histories.tracks
-        watched = max(self._memory, self._options.birth_frames)
-        due = tracks["unnamed"] & ((tracks["watched"] >= watched) | (tracks["absent"] > self._memory))
-        events += self._name_beginnings(np.flatnonzero(due), index)
         if len(ended):
             self._ends = self._ends[~np.isin(self._ends["lone"], tracks["particle"][ended])]
+        due = tracks["unnamed"] & (tracks["watched"] >= max(self._memory, self._options.birth_frames))
+        # One that may have begun as the child of a merger waits for the verdict on its parents.
+        due[self._histories.rows_of(self._ends["other"][self._ends["fresh"]])] = False
+        due |= tracks["unnamed"] & (tracks["absent"] > self._memory)
+        events += self._name_beginnings(np.flatnonzero(due), index)
+        if len(ended):
             self._histories.forget(ended)
         return _in_order(events)
 

@@ -117,7 +117,10 @@ class K2ISReader:
     """
 
     def __init__(self, path: Path) -> None:
+        from insitu.read.twelve_bits import unpack_blocks
+
         self._path = path
+        self._unpack = unpack_blocks
         self._sectors: list[_Sector] = []
         try:
             with reading(path, "K2-IS"):
@@ -213,25 +216,14 @@ class K2ISReader:
         good = (headers["sync"] == _SYNC) & (headers["frame"] == frame)
         good &= (headers["x"] % COLUMNS == 0) & (headers["x"] < WIDTH) & (headers["y"] % ROWS == 0)
         good &= headers["y"] < HEIGHT
-        places = set()
-        for data, header in zip(raw[good, HEADER_BYTES:], headers[good], strict=True):
-            y, x = int(header["y"]), int(header["x"])
-            _unpack(data, out[y : y + ROWS, x : x + COLUMNS])
-            places.add((y, x))
-        return len(places)
+        y, x = headers["y"][good].astype(np.int64), headers["x"][good].astype(np.int64)
+        self._unpack((raw if good.all() else raw[good])[:, HEADER_BYTES:], y, x, (ROWS, COLUMNS), out)
+        return len(set(zip(y.tolist(), x.tolist(), strict=True)))
 
     def close(self) -> None:
         """Close the files."""
         for sector in self._sectors:
             sector.file.close()
-
-
-def _unpack(data: NDArray[np.uint8], out: NDArray[np.uint16]) -> None:
-    """Unpack two 12-bit pixels from every three bytes, low bits first."""
-    triples = data.reshape(ROWS, COLUMNS // 2, 3).astype(np.uint16)
-    low, middle, high = triples[..., 0], triples[..., 1], triples[..., 2]
-    out[:, 0::2] = low | (middle & 0x0F) << 8
-    out[:, 1::2] = middle >> 4 | high << 4
 
 
 def _sector_files(path: Path) -> list[Path]:

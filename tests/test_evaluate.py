@@ -223,3 +223,13 @@ def test_scores_say_how_they_were_made_and_are_plain_json():
     assert read["events"]["lost"]["settings"]["frames"] == 2
     assert read["events"]["lost"]["precision"] is None  # nothing was claimed
     assert (scores.events_truth, scores.events_matched, scores.events_false) == (1, 0, 0)
+
+
+def test_events_at_the_border_are_set_aside_but_not_entering_and_leaving():
+    at_edge = [True, False, True, True]
+    truth = happened(*(("coalescence", f, 5, 5) for f in (10, 50)), ("leaving", 10, 5, 5), ("coalescence", 90, 5, 5))
+    found = happened(*(("coalescence", f, 5, 5) for f in (10, 50)), ("leaving", 10, 5, 5), ("coalescence", 130, 5, 5))
+    scores = events.score(truth.assign(touches_edge=at_edge), found.assign(touches_edge=at_edge))
+    merged = scores["coalescence"]
+    assert (merged.truth, merged.found, merged.matched, merged.aside) == (1, 1, 1, 4)
+    assert scores["leaving"].matched == 1

@@ -130,19 +130,19 @@ class Meter:
 class Tally:
     """Frames done by a verb that is no run: ``simulate  120/400 frames``."""
 
-    def __init__(self, console: Console, verb: str) -> None:
-        self._console, self._verb = console, verb
+    def __init__(self, console: Console, verb: str, total: int) -> None:
+        self._console, self._verb, self._total = console, verb, total
         self._last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int) -> None:
         """Show it if it is time to."""
         now = time.monotonic()
         every = _TERMINAL_S if self._console.terminal else _PLAIN_S
-        if self._console.as_json or (now - self._last < every and not (done == total and self._console.terminal)):
+        if self._console.as_json or (now - self._last < every and not (done == self._total and self._console.terminal)):
             return
         self._last = now
         show = self._console.draw if self._console.terminal else self._console.note
-        show(f"{self._verb:<8} {done}/{total} frames")
+        show(f"{self._verb:<8} {done}/{self._total} frames")
 
 
 def in_words(progress: Progress) -> str:

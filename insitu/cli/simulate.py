@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tomllib
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -45,6 +46,7 @@ class Wishes(TypedDict):
 @click.option("--config", metavar="FILE", help="Settings of a simulation in TOML, as written to OUT/simulation.toml.")
 @click.option("--set", "overrides", metavar="NAME=VALUE", multiple=True, help="Change one setting; repeatable.")
 @click.option("--format", "form", type=click.Choice(["tiff", "frames", "npy"]), default="tiff", help="How to write it.")
+@number_option("--camera", "Drop frames into OUT/movie at so many a second, as a microscope does.")
 @click.option("--labels", is_flag=True, help="Also write the exact label images (truth/labels.tif).")
 @click.option("--overwrite", is_flag=True, help="Replace a simulation that exists.")
 @click.option("--list", "list_settings", is_flag=True, help="List the settings of a simulation and stop.")
@@ -55,6 +57,7 @@ def simulate(
     *,
     out: str | None,
     form: str,
+    camera: float | None,
     labels: bool,
     overwrite: bool,
     list_settings: bool,
@@ -72,10 +75,20 @@ def simulate(
         return
     if out is None:
         raise CommandError("insitu simulate needs OUT", "name the folder to make, for example: insitu simulate sim")
+    from insitu.simulate import Simulation
+
     settings = wanted(wishes)
     folder = Path(out)
     make_room(folder, overwrite=overwrite)
-    movie, simulation = make(folder, settings, form, labels=labels, progress=Tally(console, "simulate"))
+    simulation = Simulation(settings)
+    movie = make(
+        folder,
+        simulation,
+        "frames" if camera else form,
+        pace=camera or inf,
+        labels=labels,
+        progress=Tally(console, "simulate", settings.frames),
+    )
     console.emit("simulated", out=str(folder.resolve()), movie=str(movie.resolve()), **facts(simulation))
     console.result(f"{in_words(simulation)} · {size(occupied(movie))}")
     console.result(str(folder.resolve()))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from insitu.simulate import Simulation, SimulationSettings
 
@@ -21,26 +20,48 @@ OURS = (SETTINGS, TRUTH, "movie.tif", "movie.npy", "movie")
 
 def make(
     folder: Path,
-    settings: SimulationSettings,
+    simulation: Simulation,
     form: str = "tiff",
     *,
+    pace: float = inf,
     labels: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Path, Simulation]:
-    """Write movie and truth of a simulation into an existing folder and return the movie's path and the simulation."""
-    from insitu.simulate import Simulation
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Write movie and truth of a simulation into an existing folder.
 
-    simulation = Simulation(settings)
-    (folder / SETTINGS).write_text(to_toml(settings), encoding="utf-8")
-    movie = {"tiff": folder / "movie.tif", "frames": folder / "movie", "npy": folder / "movie.npy"}[form]
-    _WRITERS[form](movie, _reported(simulation, progress), simulation)
+    Parameters
+    ----------
+    folder : Path
+    simulation : Simulation
+    form : {"tiff", "frames", "npy"}
+    pace : float
+        Frames per second at which ``"frames"`` are dropped, as by a camera; at once by default.
+    labels : bool
+        Write the exact label images too.
+    progress : callable, optional
+        Called with the number of frames written so far (not with ``"frames"``).
+
+    Returns
+    -------
+    Path
+        The movie: a file, or the folder of its frames.
+    """
+    from insitu.simulate import drop_frames, write_tiff
+
     truth = folder / TRUTH
     truth.mkdir()
+    (folder / SETTINGS).write_text(to_toml(simulation.settings), encoding="utf-8")
+    movie = folder / {"tiff": "movie.tif", "frames": "movie", "npy": "movie.npy"}[form]
+    if form == "tiff":
+        write_tiff(simulation, movie, progress)
+    elif form == "frames":
+        drop_frames(simulation, movie, pace)
+    else:
+        _write_npy(movie, simulation, progress)
     write_truth(simulation, truth)
     if labels:
-        planes = (simulation.mask(k) for k in range(len(simulation)))
-        _write_tiff(truth / "labels.tif", planes, simulation, dtype="uint16", compression="zlib")
-    return movie, simulation
+        _write_labels(truth / "labels.tif", simulation)
+    return movie
 
 
 def write_truth(simulation: Simulation, folder: Path) -> None:
@@ -77,75 +98,25 @@ def _event_columns(simulation: Simulation) -> dict[str, list[Any]]:
     return columns | {"event": list(range(len(events))), "time_s": [e.frame * step for e in events]}
 
 
-def _reported(simulation: Simulation, progress: Callable[[int, int], None] | None) -> Iterator[NDArray[Any]]:
-    for k, frame in enumerate(simulation.frames(), 1):
-        yield frame
-        if progress:
-            progress(k, len(simulation))
-
-
-def _write_tiff(
-    path: Path, frames: Iterator[NDArray[Any]], simulation: Simulation, dtype: str = "", compression: str | None = None
-) -> None:
-    """Write an ImageJ stack, or an OME BigTIFF beyond 4 GB; both carry pixel size and frame time."""
-    import numpy as np
+def _write_labels(path: Path, simulation: Simulation) -> None:
+    """Write the exact label images as a compressed TIFF stack."""
     import tifffile
 
     s = simulation.settings
-    kind = np.dtype(dtype or s.dtype)
-    shape = (s.frames, *s.shape)
-    large = np.prod(shape, dtype=float) * kind.itemsize > 3.9e9
-    imagej = {"axes": "TYX", "unit": "nm", "finterval": s.s_per_frame, "fps": s.fps}
-    ome = {
-        "axes": "TYX",
-        "PhysicalSizeX": s.nm_per_px,
-        "PhysicalSizeXUnit": "nm",
-        "PhysicalSizeY": s.nm_per_px,
-        "PhysicalSizeYUnit": "nm",
-        "TimeIncrement": s.s_per_frame,
-        "TimeIncrementUnit": "s",
-    }
-    with tifffile.TiffWriter(path, bigtiff=large, imagej=not large, ome=large) as writer:
-        writer.write(
-            frames,
-            shape=shape,
-            dtype=kind,
-            photometric="minisblack",
-            compression=compression,
-            resolution=(1 / s.nm_per_px, 1 / s.nm_per_px),
-            metadata=ome if large else imagej,
-        )
+    planes = (simulation.mask(k) for k in range(s.frames))
+    tifffile.imwrite(
+        path, planes, shape=(s.frames, *s.shape), dtype="uint16", photometric="minisblack", compression="zlib"
+    )
 
 
-def _write_frames(path: Path, frames: Iterator[NDArray[Any]], simulation: Simulation) -> None:
-    """Write a folder of numbered images, as many cameras do."""
-    import tifffile
-
-    s = simulation.settings
-    path.mkdir()
-    for k, frame in enumerate(frames):
-        tifffile.imwrite(
-            path / f"frame_{k:06d}.tif",
-            frame,
-            imagej=True,
-            resolution=(1 / s.nm_per_px, 1 / s.nm_per_px),
-            metadata={"axes": "YX", "unit": "nm", "finterval": s.s_per_frame},
-        )
-
-
-def _write_npy(path: Path, frames: Iterator[NDArray[Any]], simulation: Simulation) -> None:
+def _write_npy(path: Path, simulation: Simulation, progress: Callable[[int], None] | None) -> None:
     """Write a plain array; it knows neither pixel size nor frame time."""
     import numpy as np
 
     s = simulation.settings
     stack = np.lib.format.open_memmap(path, mode="w+", dtype=s.dtype, shape=(s.frames, *s.shape))
-    for k, frame in enumerate(frames):
+    for k, frame in enumerate(simulation.frames()):
         stack[k] = frame
+        if progress:
+            progress(k + 1)
     stack.flush()
-
-
-_WRITERS: dict[str, Callable[[Path, Iterator[NDArray[Any]], Simulation], None]] = {
-    "tiff": _write_tiff,
-    "frames": _write_frames,
-    "npy": _write_npy,
-}

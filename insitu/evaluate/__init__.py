@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from insitu.errors import InputError
 from insitu.evaluate import events, links, objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -45,6 +47,22 @@ class Scores:
             "events": {kind: e.as_dict() for kind, e in self.events.items()},
         }
         return {key: _without_nan(value) for key, value in found.items()}
+
+
+def read_truth(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the true particles and events that `insitu simulate` left in its ``truth`` folder.
+
+    Raises
+    ------
+    InputError
+        There are no such tables.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(folder / "particles.parquet"), pd.read_parquet(folder / "events.parquet")
+    except (OSError, ValueError) as error:
+        raise InputError(f"no truth in '{folder}': {error}", "make one with: insitu simulate OUT") from error
 
 
 def score(

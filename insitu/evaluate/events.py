@@ -1,4 +1,8 @@
-"""Were the events found: per kind, within a number of frames and a distance, each true event at most once."""
+"""Were the events found: per kind, within a number of frames and a distance, each true event at most once.
+
+Events at the border of the image are set aside as particles there are, but for `entering` and `leaving`, which happen
+nowhere else: where a particle is that lies half outside, and when it touches another one there, cannot be seen.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EventScores:
-    """One kind of event; `delay_frames` is the mean of found − true frame over the matched ones."""
+    """One kind of event; `delay_frames` is the mean of found − true frame over the matched ones.
+
+    `truth` and `found` are without the events that were set aside, true or found, because they touch the border.
+    """
 
     kind: str
     truth: int
     found: int
     matched: int
+    aside: int
     precision: float
     recall: float
     f1: float
@@ -49,7 +57,7 @@ def score(
     Parameters
     ----------
     truth, found : DataFrame
-        Columns ``kind, frame, y, x`` (px).
+        Columns ``kind, frame, y, x`` (px), and ``touches_edge`` where the border is to be set aside.
     frames : int
         A found event lies at most so many frames from the true one, before or after.
     distance_px : float
@@ -65,18 +73,34 @@ def score(
     dict
         Kind → `EventScores`.
     """
-    settings = {"frames": frames, "distance_px": distance_px, "same": dict(same or {})}
+    settings = {"frames": frames, "distance_px": distance_px, "same": dict(same or {}), "edge": "set aside"}
     kind_truth, kind_found = _kinds(truth, same or {}), _kinds(found, same or {})
+    edge_truth, edge_found = _at_edge(truth, kind_truth), _at_edge(found, kind_found)
     if kinds is None:
-        kinds = sorted(set(kind_truth))
+        kinds = sorted(set(kind_truth[~edge_truth]))
     scores: dict[str, EventScores] = {}
     for kind in kinds:
         true, made = truth[kind_truth == kind], found[kind_found == kind]
+        aside_true, aside_made = edge_truth[kind_truth == kind], edge_found[kind_found == kind]
         pairs = _greedy(true, made, frames, distance_px)
-        precision, recall, f1 = ratios(len(pairs), len(made) - len(pairs), len(true) - len(pairs))
-        delays = [int(made["frame"].iloc[j]) - int(true["frame"].iloc[i]) for i, j in pairs]
-        delay = float(np.mean(delays)) if delays else float("nan")
-        scores[kind] = EventScores(kind, len(true), len(made), len(pairs), precision, recall, f1, delay, settings)
+        right = [(i, j) for i, j in pairs if not aside_true[i]]
+        missed = int((~aside_true).sum()) - len(right)
+        alone = np.setdiff1d(np.arange(len(made)), [j for _, j in pairs])
+        false = int((~aside_made[alone]).sum())
+        precision, recall, f1 = ratios(len(right), false, missed)
+        delays = [int(made["frame"].iloc[j]) - int(true["frame"].iloc[i]) for i, j in right]
+        scores[kind] = EventScores(
+            kind=kind,
+            truth=len(right) + missed,
+            found=len(right) + false,
+            matched=len(right),
+            aside=int(aside_true.sum()) + len(pairs) - len(right) + int(aside_made[alone].sum()),
+            precision=precision,
+            recall=recall,
+            f1=f1,
+            delay_frames=float(np.mean(delays)) if delays else float("nan"),
+            settings=settings,
+        )
     return scores
 
 
@@ -106,3 +130,11 @@ def _greedy(true: pd.DataFrame, made: pd.DataFrame, frames: int, distance_px: fl
 def _kinds(table: pd.DataFrame, same: Mapping[str, str]) -> NDArray[Any]:
     """Return the kind of every row, with those of `same` replaced."""
     return np.array([same.get(k, k) for k in table["kind"]], dtype=object)
+
+
+def _at_edge(table: pd.DataFrame, kinds: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which events are set aside because they touch the border."""
+    if "touches_edge" not in table:
+        return np.zeros(len(table), bool)
+    at_edge: NDArray[np.bool_] = table["touches_edge"].to_numpy(bool) & ~np.isin(kinds, ("entering", "leaving"))
+    return at_edge

@@ -266,7 +266,7 @@ def write_movie(
     path: Path,
     *,
     max_frames: int = MAX_FRAMES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Made:
     """Write the run as an H.264 movie: outlines by track, tails, events, scale bar where calibrated.
 
@@ -280,7 +280,7 @@ def write_movie(
     max_frames : int
         A longer run is shown with a stride, which is written in the picture.
     progress : callable, optional
-        Called with (frames drawn, frames in all).
+        Called with the number of frames drawn so far.
 
     Raises
     ------
@@ -322,12 +322,12 @@ def _shown(run: Run, planes: int, stride: int) -> range:
 
 
 def _pictures(
-    overlay: Overlay, painter: Painter, progress: Callable[[int, int], None] | None
+    overlay: Overlay, painter: Painter, progress: Callable[[int], None] | None
 ) -> Iterator[NDArray[np.uint8]]:
     for k, frame in enumerate(overlay.frames, 1):
         yield painter(overlay.scene(frame), overlay.ages(frame))
         if progress:
-            progress(k, len(overlay.frames))
+            progress(k)
 
 
 def _encode(path: Path, size: tuple[int, int], fps: int, pictures: Iterator[NDArray[np.uint8]]) -> None:

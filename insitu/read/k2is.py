@@ -9,6 +9,7 @@ public LiberTEM reader (MIT); no file of a real camera was at hand here.
 from __future__ import annotations
 
 import re
+import threading
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,8 @@ class K2ISReader:
 
         self._path = path
         self._unpack = unpack_blocks
+        # one buffer a thread: a fresh one for every sector costs more in page faults than reading it
+        self._buffers = threading.local()
         self._sectors: list[_Sector] = []
         try:
             with reading(path, "K2-IS"):
@@ -210,14 +213,16 @@ class K2ISReader:
         count = min(BLOCKS, sector.n_blocks - block)
         if count < 1:
             return 0
-        raw = np.empty((count, BLOCK_BYTES), np.uint8)
+        if not hasattr(self._buffers, "blocks"):
+            self._buffers.blocks = np.empty((BLOCKS, BLOCK_BYTES), np.uint8)
+        raw = self._buffers.blocks[:count]
         sector.file.fill(raw, block * BLOCK_BYTES)
         headers = raw.view(_IN_BLOCK)[:, 0]["header"]
         good = (headers["sync"] == _SYNC) & (headers["frame"] == frame)
         good &= (headers["x"] % COLUMNS == 0) & (headers["x"] < WIDTH) & (headers["y"] % ROWS == 0)
         good &= headers["y"] < HEIGHT
         y, x = headers["y"][good].astype(np.int64), headers["x"][good].astype(np.int64)
-        self._unpack((raw if good.all() else raw[good])[:, HEADER_BYTES:], y, x, (ROWS, COLUMNS), out)
+        self._unpack(raw if good.all() else raw[good], y, x, (HEADER_BYTES, ROWS, COLUMNS), out)
         return len(set(zip(y.tolist(), x.tolist(), strict=True)))
 
     def close(self) -> None:

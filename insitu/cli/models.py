@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from insitu.cli.parameters import debug_option
 from insitu.cli.verbs import Verb
 from insitu.errors import CommandError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group(cls=Verb)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from insitu._run_loops import loops
 from insitu.runs import MAX_LABELS, lines_of, require_labels, select
+from insitu.runs.loops import fastest
 from insitu.types import Measured, Particles
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ def measure(runs: Runs, options: MeasureOptions) -> Measured:
         The runs are not labelled.
     """
     require_labels(runs)
-    sums, box = loops().moments(lines_of(runs), runs.label, runs.n_labels)
+    sums, box = fastest().moments(lines_of(runs), runs.label, runs.n_labels)
     keep = sums[:, 0] * runs.bin**2 >= options.min_area_px
     n_small = int(len(keep) - np.count_nonzero(keep))
     flags: tuple[str, ...] = ()
     if len(keep) - n_small > MAX_LABELS:
-        largest = np.argsort(np.where(keep, -sums[:, 0], 0), kind="stable")[:MAX_LABELS]
+        largest = np.argsort(-sums[:, 0], kind="stable")[:MAX_LABELS]  # all of them pass `min_area_px`
         keep = np.zeros_like(keep)
         keep[largest] = True
         flags = (FLAG_TOO_MANY,)
@@ -103,7 +103,7 @@ def _mean(runs: Runs, per_run: NDArray[np.int64] | None, area: NDArray[np.int64]
     """Return the sum per label over its area; NaN where there are no sums."""
     if per_run is None:
         return np.full(runs.n_labels, np.nan)
-    return np.asarray(loops().totals(runs.label, per_run, runs.n_labels) / area, np.float64)
+    return np.asarray(fastest().totals(runs.label, per_run, runs.n_labels) / area, np.float64)
 
 
 def _ellipse(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
@@ -130,5 +130,5 @@ def _ellipse(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
 
 def _perimeter(runs: Runs) -> NDArray[np.float64]:
     """Return the perimeter of each label in mask px, as `skimage.measure.perimeter` gives it for the label alone."""
-    steps = loops().border_steps(lines_of(runs), runs.label, runs.n_labels, runs.shape)
+    steps = fastest().border_steps(lines_of(runs), runs.label, runs.n_labels, runs.shape)
     return np.asarray(steps @ STEP_LENGTHS, np.float64)

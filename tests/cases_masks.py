@@ -10,8 +10,8 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 from hypothesis import strategies as st
 
-import insitu
-from insitu import _run_loops
+import insitu.runs
+from insitu.runs import loops
 
 CAMERA_DTYPES = ["u1", "<u2", ">u2", "u4", "i2", "i4", "f2", "f4", ">f4", "f8"]
 SHAPES = st.tuples(st.integers(1, 7), st.integers(1, 45))
@@ -24,25 +24,30 @@ MASKS = SHAPES.flatmap(
 )
 
 
+COMPILED = ("kernels", "borders", "compiling")
+
+
 @contextmanager
 def without_numba():
     """Make `import numba` fail, as on a machine that has none, until the end of the block."""
-    kernels = sys.modules.pop("insitu._run_kernels", None)
     numba = sys.modules.get("numba")
+    compiled = {name: sys.modules.pop(f"insitu.runs.{name}", None) for name in COMPILED}
+    for name in COMPILED:
+        insitu.runs.__dict__.pop(name, None)
     sys.modules["numba"] = None
-    attribute = insitu.__dict__.pop("_run_kernels", None)
-    _run_loops.loops.cache_clear()
+    loops.fastest.cache_clear()
     try:
-        assert _run_loops.loops().__name__ == "insitu._run_arrays"
+        assert loops.fastest().__name__ == "insitu.runs.arrays"
         yield
     finally:
-        for name, module in (("numba", numba), ("insitu._run_kernels", kernels)):
-            sys.modules.pop(name, None)
+        del sys.modules["numba"]
+        if numba is not None:
+            sys.modules["numba"] = numba
+        for name, module in compiled.items():
             if module is not None:
-                sys.modules[name] = module
-        if attribute is not None:
-            insitu._run_kernels = attribute
-        _run_loops.loops.cache_clear()
+                sys.modules[f"insitu.runs.{name}"] = module
+                setattr(insitu.runs, name, module)
+        loops.fastest.cache_clear()
 
 
 def assert_same(a, b):

@@ -15,8 +15,7 @@ from cases_masks import CAMERA_DTYPES, MASKS, SHAPES, assert_same, camera_image,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insitu import _run_loops, _run_tensors
-from insitu.runs import components, find_runs, find_runs_torch, overlaps, paint, runs_of_labels, select
+from insitu.runs import components, find_runs, find_runs_torch, loops, overlaps, paint, runs_of_labels, select, tensors
 
 
 def plain_sums(mask, image):
@@ -38,7 +37,7 @@ def plain_sums(mask, image):
 
 @pytest.fixture(scope="module", autouse=True)
 def numba_is_here():
-    assert _run_loops.loops().__name__ == "insitu._run_kernels"
+    assert loops.fastest().__name__ == "insitu.runs.kernels"
 
 
 @settings(deadline=None, max_examples=150)
@@ -56,9 +55,9 @@ def test_numba_numpy_and_torch_give_the_same_runs_and_the_plain_sums(mask, dtype
         labelled = components(fast)
     assert_same(labelled, components(fast))
     native = counts.astype(counts.dtype.newbyteorder("="))
-    tensors = [torch.from_numpy(a[None]) for a in (mask, native, probability)]
-    assert_same(fast, find_runs_torch(*tensors, origin=(3, 5), bin=2)[0])
-    assert_same(fast, _run_tensors.find(*tensors, (3, 5), 2)[0])
+    given_tensors = [torch.from_numpy(a[None]) for a in (mask, native, probability)]
+    assert_same(fast, find_runs_torch(*given_tensors, origin=(3, 5), bin=2)[0])
+    assert_same(fast, tensors.find(*given_tensors, (3, 5), 2)[0])
 
 
 @settings(deadline=None, max_examples=150)
@@ -82,9 +81,9 @@ def test_larger_random_masks_near_percolation(shape, density):
     found = [components(find_runs(m, c)) for m, c in zip(masks, counts, strict=True)]
     for mask, runs in zip(masks, found, strict=True):
         np.testing.assert_array_equal(paint(runs), skimage.measure.label(mask, connectivity=2))
-    tensors = _run_tensors.find(torch.from_numpy(masks), torch.from_numpy(counts), None, (0, 0), 1)
+    batch = tensors.find(torch.from_numpy(masks), torch.from_numpy(counts), None, (0, 0), 1)
     with without_numba():
-        for runs, mask, count, batched in zip(found, masks, counts, tensors, strict=True):
+        for runs, mask, count, batched in zip(found, masks, counts, batch, strict=True):
             assert_same(runs, components(find_runs(mask, count)))
             assert_same(runs, components(batched))
 
@@ -124,9 +123,9 @@ def test_masks_without_particles(shape):
         assert_same(labelled, components(find_runs(mask, np.zeros(shape, np.uint16), np.zeros(shape, np.uint16))))
     batch = torch.zeros((2, *shape), dtype=torch.bool)
     for image in (torch.zeros((2, *shape)), torch.zeros((2, *shape), dtype=torch.uint16)):
-        for found in _run_tensors.find(batch, image, None, (0, 0), 1):
+        for found in tensors.find(batch, image, None, (0, 0), 1):
             assert len(found) == len(found.intensity_sum) == 0
-    assert find_runs_torch(batch[:0]) == _run_tensors.find(batch[:0], batch[:0], None, (0, 0), 1) == []
+    assert find_runs_torch(batch[:0]) == tensors.find(batch[:0], batch[:0], None, (0, 0), 1) == []
 
 
 def test_sums_do_not_overflow_or_wrap():
@@ -135,7 +134,7 @@ def test_sums_do_not_overflow_or_wrap():
         for value in (np.iinfo(dtype).max, np.iinfo(dtype).min):
             counts = np.full(mask.shape, value, dtype)
             assert find_runs(mask, counts).intensity_sum.tolist() == [3000 * int(value)] * 2
-            found = _run_tensors.find(torch.from_numpy(mask[None]), torch.from_numpy(counts[None]), None, (0, 0), 1)
+            found = tensors.find(torch.from_numpy(mask[None]), torch.from_numpy(counts[None]), None, (0, 0), 1)
             assert found[0].intensity_sum.tolist() == [3000 * int(value)] * 2
 
 
@@ -168,7 +167,7 @@ def test_uint8_masks_of_any_nonzero_value():
     for values in (np.array([0, 1, 1, 1]), np.array([0, 255, 255, 255]), np.array([0, 1, 128, 127])):
         painted = values.astype(np.uint8)[mask]
         assert_same(find_runs(mask != 0), find_runs(painted))
-        assert_same(find_runs(mask != 0), _run_tensors.find(torch.from_numpy(painted[None]), None, None, (0, 0), 1)[0])
+        assert_same(find_runs(mask != 0), tensors.find(torch.from_numpy(painted[None]), None, None, (0, 0), 1)[0])
 
 
 def test_torch_takes_counts_from_numpy_and_frames_stay_apart():
@@ -179,11 +178,11 @@ def test_torch_takes_counts_from_numpy_and_frames_stay_apart():
     for given_counts in (counts, torch.from_numpy(counts)):
         for found in (
             find_runs_torch(torch.from_numpy(masks), given_counts),
-            _run_tensors.find(torch.from_numpy(masks), given_counts, None, (0, 0), 1),
+            tensors.find(torch.from_numpy(masks), given_counts, None, (0, 0), 1),
         ):
             for a, b in zip(expected, found, strict=True):
                 assert_same(a, components(b))
-    on_host = _run_tensors._sums(counts, _run_tensors._search(torch.from_numpy(masks)))
+    on_host = tensors._sums(counts, tensors._search(torch.from_numpy(masks)))
     np.testing.assert_array_equal(on_host, np.concatenate([r.intensity_sum for r in expected]))
 
 
@@ -293,9 +292,9 @@ def test_wrong_shapes_and_dtypes_are_named():
     with pytest.raises(ValueError, match="complex"):
         find_runs(mask, np.ones((3, 4), complex))
     with pytest.raises(ValueError, match=r"\(3, 4\)"):
-        _run_tensors.find(torch.from_numpy(mask), None, None, (0, 0), 1)
+        tensors.find(torch.from_numpy(mask), None, None, (0, 0), 1)
     with pytest.raises(ValueError, match=r"\(1, 3, 3\)"):
-        _run_tensors.find(torch.from_numpy(mask[None]), torch.zeros((1, 3, 3)), None, (0, 0), 1)
+        tensors.find(torch.from_numpy(mask[None]), torch.zeros((1, 3, 3)), None, (0, 0), 1)
 
 
 def run_python(code, **environment):
@@ -318,9 +317,8 @@ def test_importing_runs_imports_neither_numba_nor_torch():
 def test_an_install_where_nothing_can_be_cached_still_compiles():
     code = """
 import numpy as np
-from insitu import _run_kernels
-from insitu.runs import find_runs
-print(type(_run_kernels._scan._cache).__name__, len(find_runs(np.ones((3, 3), bool))))
+from insitu.runs import find_runs, kernels
+print(type(kernels._scan._cache).__name__, len(find_runs(np.ones((3, 3), bool))))
 """
     assert run_python(code).split() == ["FunctionCache", "3"]
     # numba then knows only a place that nobody has provided, as in a read-only install of a user without a home

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from insitu._run_loops import sums_over
+from insitu.runs.loops import sums_over
 from insitu.types import Runs
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from insitu._run_loops import Lines
+    from insitu.runs.loops import Lines
 
 # torch has few operations for unsigned integers wider than a byte: their bits are read as signed, then masked.
 SIGNED = {torch.uint16: (torch.int16, 0xFFFF), torch.uint32: (torch.int32, 0xFFFFFFFF), torch.uint64: (torch.int64, -1)}

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu._run_loops import loops, sums_over
+from insitu.runs.loops import fastest, sums_over
 from insitu.types import Runs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from insitu._run_loops import Lines
+    from insitu.runs.loops import Lines
 
 MAX_LABELS = 65_535
 
@@ -52,7 +52,7 @@ def find_runs(
     """
     if mask.ndim != 2 or mask.dtype not in (np.bool_, np.uint8):
         raise ValueError(f"a mask is a bool or uint8 array (H, W), not {mask.dtype} {mask.shape}")
-    lines = loops().extract(np.ascontiguousarray(mask).view(np.uint8))
+    lines = fastest().extract(np.ascontiguousarray(mask).view(np.uint8))
     return Runs(
         (mask.shape[0], mask.shape[1]),
         *lines,
@@ -85,11 +85,11 @@ def find_runs_torch(
     origin, bin
         As in `Runs`.
     """
-    from insitu import _run_tensors
+    from insitu.runs import tensors
 
     if masks.device.type != "cpu":
-        return _run_tensors.find(masks, counts, probability, origin, bin)
-    host, counts, probability = masks.numpy(), _run_tensors.on_host(counts), _run_tensors.on_host(probability)
+        return tensors.find(masks, counts, probability, origin, bin)
+    host, counts, probability = masks.numpy(), tensors.on_host(counts), tensors.on_host(probability)
     return [
         find_runs(
             host[b],
@@ -104,7 +104,7 @@ def find_runs_torch(
 
 def components(runs: Runs) -> Runs:
     """Label each run with its 8-connected component, 1…n in raster order of the first pixel (as scikit-image)."""
-    label, n = loops().unite(lines_of(runs))
+    label, n = fastest().unite(lines_of(runs))
     return replace(runs, label=label, n_labels=n)
 
 
@@ -159,7 +159,7 @@ def overlaps(a: Runs, b: Runs) -> tuple[NDArray[np.int32], NDArray[np.int32], ND
         raise ValueError(f"runs of different regions: {a.shape, a.origin, a.bin} and {b.shape, b.origin, b.bin}")
     require_labels(a)
     require_labels(b)
-    i, j, pixels = loops().intersect(lines_of(a), lines_of(b))
+    i, j, pixels = fastest().intersect(lines_of(a), lines_of(b))
     pair, position = np.unique(a.label[i] * np.int64(b.n_labels + 1) + b.label[j], return_inverse=True)
     total = np.zeros(len(pair), np.int64)
     np.add.at(total, position, pixels)
@@ -198,7 +198,7 @@ def paint(runs: Runs, values: ArrayLike | None = None, out: NDArray[Any] | None 
         stored = given.astype(out.dtype)
     if not np.array_equal(stored, given, equal_nan=given.dtype.kind == "f"):
         raise ValueError(f"labels or values up to {given.max()} do not fit an image of {out.dtype}")
-    loops().fill(lines_of(runs), stored[runs.label - 1], out)
+    fastest().fill(lines_of(runs), stored[runs.label - 1], out)
     return out
 
 

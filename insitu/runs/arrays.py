@@ -1,4 +1,4 @@
-"""The loops of `_run_loops` in plain numpy, for machines without numba: slower, the same bits."""
+"""The loops of `insitu.runs.loops` in plain numpy, for machines without numba: slower, the same bits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu._run_loops import step_kinds
+from insitu.runs.loops import step_kinds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from insitu._run_loops import Column, Lines
+    from insitu.runs.loops import Column, Lines
 
 
 def extract(mask: NDArray[np.uint8]) -> Lines:

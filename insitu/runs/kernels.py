@@ -1,30 +1,28 @@
-"""The loops of `_run_loops`, compiled by numba; no kernel holds the GIL.
+"""The loops of `insitu.runs.loops`, compiled by numba; no kernel holds the GIL.
 
-All kernels stand in this one file: numba's disk cache notices a change only in the file of the function that is called.
+A kernel calls only kernels of its own file: numba's disk cache sees a change only in the file of the function called.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
-from insitu._run_loops import step_kinds
+from insitu.runs.borders import border_steps
+from insitu.runs.compiling import kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    from insitu._run_loops import Column, Lines
+    from insitu.runs.loops import Column, Lines
 
     Mark = tuple[
         Column, Column, Column
     ]  # label of each border pixel of a row (one column of margin), their columns, how many
     Words = NDArray[np.uint64]
 
-F = TypeVar("F", bound="Callable[..., Any]")
+__all__ = ["border_steps", "extract", "fill", "intersect", "moments", "run_sums", "totals", "unite"]
 
 # Typed constants: numba compares a uint64 with a Python integer as floats and loses the low bits.
 NONE = np.uint64(0)
@@ -34,14 +32,6 @@ LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
 POSITIONS = np.uint64(0x0001020304050607)
 TOP_BYTE = np.uint64(56)
 HIGH_BIT = np.uint64(7)
-
-
-def kernel(function: F) -> F:
-    """Compile `function` on first use, with a disk cache where one can be written (a read-only install has none)."""
-    try:
-        return cast("F", numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # no writable place for the cache: compile in memory, once a process
-        return cast("F", numba.njit(nogil=True)(function))
 
 
 @kernel
@@ -284,81 +274,3 @@ def totals(label: Column, values: NDArray[Any], n: int) -> NDArray[Any]:
     out = np.zeros(n, values.dtype)
     _total(label, values, out)
     return out
-
-
-@kernel
-def _mark(border: Column, first: int, end: int, k: int) -> None:
-    """Note the pixels [first, end) of a row as border of label k, once each.
-
-    `border` (2, W + 2) holds the label at column x of the row in [0, x + 1], and in [1] the columns noted, behind their
-    number.
-    """
-    for x in range(first + 1, end + 1):
-        if border[0, x] != k:
-            border[0, x] = k
-            border[1, 0] += 1
-            border[1, border[1, 0]] = x
-
-
-@kernel
-def _mark_uncovered(spans: Column, j: int, others: tuple[int, int], border: Column) -> int:
-    """Mark the pixels of run j that no run of its label covers among `others`, the runs [first, end) of a row beside.
-
-    `spans` (3, R) are start, stop and label. Returns the first of the others that the next run of the row must see.
-    """
-    begin, finish, label = spans[0, j], spans[1, j], spans[2, j]
-    first, end = others
-    while first < end and spans[1, first] <= begin:
-        first += 1
-    k = first
-    while k < end and spans[0, k] < finish:
-        if spans[2, k] == label:
-            _mark(border, begin, spans[0, k], label)
-            begin = max(begin, spans[1, k])
-        k += 1
-    _mark(border, begin, finish, label)
-    return first
-
-
-@kernel
-def _mark_row(spans: Column, offset: NDArray[np.int64], y: int, border: Column) -> None:
-    """Mark the border pixels of row y in place of those of an older row."""
-    for m in range(1, border[1, 0] + 1):
-        border[0, border[1, m]] = 0
-    border[1, 0] = 0
-    above = offset[y]
-    below = offset[y + 2]
-    for j in range(offset[y + 1], offset[y + 2]):
-        _mark(border, spans[0, j], spans[0, j] + 1, spans[2, j])
-        _mark(border, spans[1, j] - 1, spans[1, j], spans[2, j])
-        above = _mark_uncovered(spans, j, (above, offset[y + 1]), border)
-        below = _mark_uncovered(spans, j, (below, offset[y + 3]), border)
-
-
-@kernel
-def _border_steps(
-    spans: Column, offset: NDArray[np.int64], kind: Column, borders: Column, steps: NDArray[np.int64]
-) -> None:
-    """Walk down the rows with the borders of three of them at hand: row y is complete when y + 1 has been marked."""
-    for y in range(len(offset) - 3):
-        _mark_row(spans, offset, y, borders[y % 3])
-        up, here, down = borders[(y + 1) % 3, 0], borders[(y + 2) % 3], borders[y % 3, 0]
-        for m in range(1, here[1, 0] + 1):
-            x = here[1, m]
-            k = here[0, x]
-            beside = (up[x] == k) + (down[x] == k) + (here[0, x - 1] == k) + (here[0, x + 1] == k)
-            across = (up[x - 1] == k) + (up[x + 1] == k) + (down[x - 1] == k) + (down[x + 1] == k)
-            step = kind[1 + 2 * beside + 10 * across]
-            if step >= 0:
-                steps[k - 1, step] += 1
-
-
-def border_steps(lines: Lines, label: Column, n: int, shape: tuple[int, int]) -> NDArray[np.int64]:
-    """Count per label its border pixels (n, 3) by kind of step, see `step_kinds`."""
-    row, start, stop = lines
-    # row y has the runs [offset[y + 1], offset[y + 2]); the rows above the first and below the last are empty
-    offset = np.searchsorted(row, np.arange(-1, shape[0] + 3, dtype=np.int32))
-    steps = np.zeros((n, 3), np.int64)
-    borders = np.zeros((3, 2, shape[1] + 2), np.int32)
-    _border_steps(np.stack((start, stop, label)), offset, step_kinds(), borders, steps)
-    return steps

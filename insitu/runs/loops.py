@@ -1,6 +1,6 @@
-"""The loops over runs that `runs` and `measure` are made of: what they compute, and which implementation does it.
+"""The loops over runs that everything here and in `measure` is made of: what they compute, and who computes it.
 
-`_run_kernels` compiles them with numba, `_run_arrays` writes them in numpy alone; both give the same bits.
+`kernels` compiles them with numba, `arrays` writes them in numpy alone; both give the same bits.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Loops(Protocol):
 
 
 @cache
-def loops() -> Loops:
+def fastest() -> Loops:
     """Return the compiled loops, or the numpy ones where numba cannot be imported."""
     try:
-        from insitu import _run_kernels
+        from insitu.runs import kernels
     except ImportError:
-        from insitu import _run_arrays
+        from insitu.runs import arrays
 
-        return _run_arrays
-    return _run_kernels
+        return arrays
+    return kernels
 
 
 @cache
@@ -79,4 +79,4 @@ def sums_over(lines: Lines, image: NDArray[Any], shape: tuple[int, ...]) -> NDAr
         raise ValueError(f"an image of shape {image.shape} cannot be summed over a mask of shape {shape}")
     if image.dtype.kind not in "biuf":
         raise ValueError(f"only real numbers can be summed, not {image.dtype}")
-    return loops().run_sums(lines, np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("=")))
+    return fastest().run_sums(lines, np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("=")))

@@ -225,22 +225,22 @@ def _sample(image: torch.Tensor, step: float) -> NDArray[np.float64]:
 
 
 def _polarity(images: Sequence[torch.Tensor]) -> Literal["dark", "bright"]:
-    """Decide on which side of the support the contrast lies that no noise can explain.
+    """Decide on which side of the support the contrast lies: by the sign of the third moment of the flattened frames.
 
-    Each frame is flattened by a surface that neither side can bend and smoothed; what exceeds four standard deviations
-    of its noise is added up below and above. Fresnel fringes make a rim of the other sign, always smaller than the
-    particles.
+    Each frame is flattened by a surface that neither side can bend, smoothed, and put in units of its robust spread.
+    The third moment weighs what stands far out; it is cut at ten, so that a few dirty pixels do not decide. Fresnel
+    fringes make a rim of the other sign, always weaker than the particles.
     """
     from insitu.models.background import background, smooth
 
-    below = above = 0.0
+    moment = 0.0
     for image in images:
-        flat = smooth(image - background(image, symmetric=True), _POLARITY_WIDTH_PX).numpy().astype(np.float64)
+        finite = image.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        flat = smooth(finite - background(finite, symmetric=True), _POLARITY_WIDTH_PX).numpy().astype(np.float64)
         flat -= np.median(flat)
-        noise = _MAD_TO_SIGMA * float(np.median(np.abs(flat))) or 1.0
-        below += float(np.clip(-flat / noise - 4.0, 0.0, None).sum()) / flat.size
-        above += float(np.clip(flat / noise - 4.0, 0.0, None).sum()) / flat.size
-    return "bright" if above > below else "dark"
+        spread = _MAD_TO_SIGMA * float(np.median(np.abs(flat))) or 1.0
+        moment += float((np.clip(flat / spread, -10.0, 10.0) ** 3).mean())
+    return "bright" if moment > 0.0 else "dark"
 
 
 def _level_and_scale(sample: NDArray[np.float64], side: float) -> tuple[float, float]:
@@ -250,6 +250,8 @@ def _level_and_scale(sample: NDArray[np.float64], side: float) -> tuple[float, f
     away until the level stands still, so that particles may cover a third of the field. A constant frame has scale 1.
     """
     values = side * sample
+    if values.min() == values.max():
+        return float(sample[0]), 1.0
     level, scale = float(np.median(values)), 1.0
     for _ in range(12):
         spread = _MAD_TO_SIGMA * float(np.median(level - values[values <= level]))

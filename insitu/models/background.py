@@ -23,6 +23,7 @@ _ITERATIONS = 40
 # The fit begins wide, or the corners of an uneven beam would be taken for particles and bend the surface away from
 # them.
 _REJECT_SIGMA = 3.0
+_REJECT_SYMMETRIC = 6.0
 _REJECT_AT_FIRST = 12.0
 _NARROWING = 0.75
 _MAD_TO_SIGMA = 1.482602218505602
@@ -145,8 +146,9 @@ def _robust_fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) ->
     target = values.ravel()
     found: NDArray[np.floating] = np.zeros(len(terms))
     found[0] = np.median(target)
+    least = _REJECT_SYMMETRIC if symmetric else _REJECT_SIGMA
     for iteration in range(_ITERATIONS):
-        reject = max(_REJECT_SIGMA, _REJECT_AT_FIRST * _NARROWING**iteration)
+        reject = max(least, _REJECT_AT_FIRST * _NARROWING**iteration)
         residual = target - design @ found
         below = -residual[residual < 0]
         scatter = _MAD_TO_SIGMA * float(np.median(below)) if below.size else 0.0
@@ -155,7 +157,7 @@ def _robust_fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) ->
         weighted = design * _weights(residual / scatter, reject, symmetric=symmetric)[:, np.newaxis]
         ridge = 1e-9 * len(target) * np.eye(len(terms))
         moved = np.linalg.solve(design.T @ weighted + ridge, weighted.T @ target)
-        done = reject == _REJECT_SIGMA and np.abs(moved - found).max() < 1e-3 * scatter
+        done = reject == least and np.abs(moved - found).max() < 1e-3 * scatter
         found = moved
         if done:
             break

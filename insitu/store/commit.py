@@ -92,7 +92,7 @@ class RunFolder:
             The disk is full or fails.
         """
         disk = disk or Disk(fsync=options.fsync)
-        with _failing(info.out, 0):
+        with _opening(info.out):
             lock = place.claim(info.out, disk, overwrite=overwrite)
             with lock.released_on_error():
                 folder = cls(info, options, disk=disk, lock=lock, about=begin(info, options, about))
@@ -138,7 +138,7 @@ class RunFolder:
             )
             folder.notes.append(f"nothing to resume in '{info.out}': began a new run")
             return folder
-        with _failing(info.out, 0):
+        with _opening(info.out):
             lock = Lock(info.out)
         with lock.released_on_error():
             settings = (info.out / layout.SETTINGS).read_text("utf-8")
@@ -301,16 +301,17 @@ class RunFolder:
         """Turn a failure of the disk into what a user can act on; after one, nothing more is written."""
         if self._failed:
             raise ResourceError(f"'{self.path}' failed before; {self.committed} frames are safe", "go on with --resume")
+        self._failed = True
         try:
-            with _failing(self.path, self.committed):
-                yield
-        except BaseException:
-            self._failed = True
-            raise
+            yield
+        except OSError as error:
+            raise _failure(self.path, error, self.committed) from error
+        self._failed = False
 
 
 @contextmanager
-def _failing(out: Path, safe: int) -> Iterator[None]:
+def _opening(out: Path) -> Iterator[None]:
+    """Turn a folder that cannot be used into what a user can act on."""
     try:
         yield
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
@@ -318,7 +319,11 @@ def _failing(out: Path, safe: int) -> Iterator[None]:
             f"cannot write the run folder '{out}': {error.strerror}", "choose another folder with -o OTHER"
         ) from error
     except OSError as error:
-        raise ResourceError(
-            f"cannot write to '{out}': {error.strerror or error}; {safe} frames are safe",
-            "free space or mend the disk, then give the same command with --resume",
-        ) from error
+        raise _failure(out, error, 0) from error
+
+
+def _failure(out: Path, error: OSError, safe: int) -> ResourceError:
+    return ResourceError(
+        f"cannot write to '{out}': {error.strerror or error}; {safe} frames are safe",
+        "free space or mend the disk, then give the same command with --resume",
+    )

@@ -11,7 +11,7 @@ import numpy as np
 
 from insitu.errors import CommandError
 from insitu.store import layout
-from insitu.store.log import read_log
+from insitu.store.log import damaged, read_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -69,9 +69,9 @@ class Chosen:
 
     def meets(self, first: NDArray[Any], last: NDArray[Any]) -> NDArray[np.bool_]:
         """Whether each closed interval first…last holds a selected number."""
+        first, last = first.astype(np.int64), last.astype(np.int64)
         if self.values is None:
-            alive: NDArray[np.bool_] = np.maximum(first, self.start) <= np.minimum(last, self.stop - 1)
-            return alive
+            return np.asarray(np.maximum(first, self.start) <= np.minimum(last, self.stop - 1))
         before = np.searchsorted(self.values, first, "left")
         return np.asarray(before < np.searchsorted(self.values, last, "right"))
 
@@ -140,8 +140,17 @@ class Table:
         frames: Selection | None = None,
         particles: Selection | None = None,
     ) -> pd.DataFrame:
-        """Return the rows as a DataFrame; see `batches`. Unknown numbers are NaN, unknown texts None or NaN."""
-        frame: pd.DataFrame = self.to_arrow(columns, frames, particles).to_pandas()
+        """Return the rows as a DataFrame; see `batches`.
+
+        Whole numbers that may be unknown (`contact_frame`) come as float64 with NaN, whether or not one is unknown.
+        """
+        import pyarrow as pa
+
+        table = self.to_arrow(columns, frames, particles)
+        for i, field in enumerate(table.schema):
+            if field.nullable and pa.types.is_integer(field.type):
+                table = table.set_column(i, field.name, table[i].cast(pa.float64()))
+        frame: pd.DataFrame = table.to_pandas()
         return frame
 
     def _wanted(self, columns: Sequence[str] | None) -> list[str]:
@@ -184,11 +193,14 @@ class Table:
                     given += rest.num_rows
                     if rest.num_rows:
                         yield rest
-            except FileNotFoundError:
-                if read_log(self._out).finished is None:
-                    raise
+            except FileNotFoundError as error:
+                if read_log(self._out).finished is None or self._missing():
+                    raise damaged(self._out, f"a part of {self.name} is missing ({error})") from error
             else:
                 return
+
+    def _missing(self) -> bool:
+        return not (self._out / layout.table(self.name)).is_file()
 
     def _dataset(self) -> Any:  # noqa: ANN401 - pyarrow has no types
         import pyarrow.dataset as ds

@@ -115,7 +115,7 @@ def read_log(out: Path) -> Log:
     for number, line in enumerate(lines, 1):
         if not _take(line, read):
             if number < len(lines):
-                raise _damaged(out, f"line {number} of {layout.COMMITS} cannot be read")
+                raise damaged(out, f"line {number} of {layout.COMMITS} cannot be read")
             break
         read.size += len(line)
     return Log(tuple(read.units), read.finished, read.size)
@@ -149,12 +149,13 @@ def check_files(out: Path, names: dict[str, Stored], *, content: bool) -> None:
     for name, stored in names.items():
         path = out / name
         if not path.is_file():
-            raise _damaged(out, f"{name}, named in {layout.COMMITS}, is missing")
+            raise damaged(out, f"{name}, named in {layout.COMMITS}, is missing")
         if path.stat().st_size != stored.bytes or (content and hash_file(path) != stored):
-            raise _damaged(out, f"{name} is not the file that {layout.COMMITS} names")
+            raise damaged(out, f"{name} is not the file that {layout.COMMITS} names")
 
 
-def _damaged(out: Path, what: str) -> InputError:
+def damaged(out: Path, what: str) -> InputError:
+    """Return the error of a run folder that something other than insitu has changed."""
     return InputError(
         f"the run '{out}' is damaged: {what}",
         "restore the folder from a copy, or analyse the movie again with --overwrite",

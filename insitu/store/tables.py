@@ -94,7 +94,12 @@ def _array(values: Any, column: Column, kind: Any) -> Any:  # noqa: ANN401 - arr
 
     if column.nullable or column.dtype == "string" or column.dtype.startswith("list<"):
         return pa.array([_plain(v) for v in values], type=kind)
-    return pa.array(np.ascontiguousarray(values, np.dtype(column.dtype)), type=kind)
+    given, dtype = np.asarray(values), np.dtype(column.dtype)
+    with np.errstate(invalid="ignore"):
+        kept = np.ascontiguousarray(given, dtype)
+    if dtype.kind in "iu" and given.dtype != dtype and not np.array_equal(kept, given):
+        raise ValueError(f"column {column.name} holds values that {column.dtype} cannot")
+    return pa.array(kept, type=kind)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - one cell of any kind

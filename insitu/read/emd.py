@@ -56,7 +56,6 @@ class EmdReader:
     Parameters
     ----------
     path : Path
-        The ``.emd`` file.
 
     Raises
     ------
@@ -116,14 +115,17 @@ class EmdReader:
         """Fill `out` (H, W) with frame `index`; `BadFrame` ``"unreadable"`` where its chunk is damaged."""
         check_index(index, self.info.n_frames)
         check_slot(out, self.info)
-        where: list[Any] = [slice(None)] * self._stream.data.ndim
-        if self._stream.time_axis is not None:
-            where[self._stream.time_axis] = index
+        data, axis = self._stream.data, self._stream.time_axis
+        where: list[Any] = [slice(None)] * data.ndim
+        if axis is not None:
+            where[axis] = slice(index, index + 1)
         with reading_frame(self._path, index):
             if out.flags.c_contiguous and not self._stream.turned:
-                self._stream.data.read_direct(out, tuple(where))
+                # memory with as many axes as the file: else HDF5 copies pixel by pixel, 400 times slower
+                data.read_direct(out if axis is None else np.expand_dims(out, axis), tuple(where))
             else:
-                image = self._stream.data[tuple(where)]
+                image = data[tuple(where)]
+                image = image if axis is None else image.squeeze(axis)
                 out[...] = image.T if self._stream.turned else image
         return ()
 

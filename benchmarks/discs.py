@@ -1,4 +1,4 @@
-"""A coarsening world of discs for the benchmarks of tracking: ripening, migration, mergers and nucleation, with exact truth.
+"""A coarsening world of discs for the benchmarks of tracking: ripening, migration, mergers, nucleation; exact truth.
 
 Nothing of the engine is used to make the truth. Radii and lengths in px, times in frames.
 """
@@ -98,11 +98,10 @@ class Discs:
 
     def _paint(self, discs: list[tuple[float, float, float]]) -> np.ndarray:
         mask = np.zeros(self.shape, bool)
-        for y, x, r in discs:
+        for disc in discs:
             if self.rng.random() < self.missed:
                 continue
-            r = r * (1 + self.breathe * self.rng.standard_normal())
-            y, x = y + 0.15 * self.rng.standard_normal(), x + 0.15 * self.rng.standard_normal()
+            y, x, r = disc + self.rng.standard_normal(3) * (0.15, 0.15, self.breathe * disc[2])
             y0, y1 = max(0, int(y - r)), min(self.shape[0], int(y + r + 2))
             x0, x1 = max(0, int(x - r)), min(self.shape[1], int(x + r + 2))
             if y1 > y0 and x1 > x0:
@@ -162,7 +161,9 @@ class Discs:
             self.at, self.r = np.vstack([self.at, centre]), np.append(self.r, big)
 
 
-def score(truth: list[Truth], found: list[Truth], kind: str, frames: int = 2, distance: float = 40.0) -> tuple[int, int, int]:
+def score(
+    truth: list[Truth], found: list[Truth], kind: str, frames: int = 2, distance: float = 40.0
+) -> tuple[int, int, int]:
     """Return matched, found and true events of a kind: one to one, nearest in time first."""
     true, seen = [e for e in truth if e.kind == kind], [e for e in found if e.kind == kind]
     pairs = sorted(

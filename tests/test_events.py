@@ -180,6 +180,22 @@ def test_the_flag_says_that_most_vanished():
         assert detector.flags == linker.flags == (("most particles vanished",) if index in {5, 6} else ())
 
 
+def test_a_burst_of_specks_is_not_a_blanked_beam():
+    movie = cases.blanked(0)
+    specks = [(5.0 + 10 * i, 5.0 + 8 * j, 1.5) for i in range(11) for j in range(19)]
+    movie.frames[4] = [s for s in specks if all((s[0] - y) ** 2 + (s[1] - x) ** 2 > 81 for y, x, _ in movie.frames[0])]
+    movie.frames[4] += movie.frames[0]
+    linker, detector = OptimalLinker(movie.link), EventDetector(movie.events, movie.shape, 3)
+    events = []
+    for index, discs in enumerate(movie.frames):
+        measured = cases.measured_of(discs)
+        p = measured.particles
+        events += detector.step(index, measured, linker.step(index, np.column_stack([p.y, p.x])))
+        assert linker.flags == detector.flags == ()
+    assert {e.frame for e in events} == {4, 5}
+    assert {p for e in events for p in e.parents}.isdisjoint(range(24))
+
+
 def test_a_small_movie_without_particles():
     assert cases.Movie([[], [], []]).happened() == []
     e = only(cases.Movie([[], [], [(60.0, 80.0, 5.0)], [(60.0, 80.0, 5.0)]]).happened())

@@ -113,8 +113,8 @@ class EventDetector:
     def _is_blank(self, rows: NDArray[np.int64]) -> bool:
         """Say whether most particles vanished at once, which tells of the beam and not of the particles."""
         tracks = self._histories.tracks
-        n_last = int(np.count_nonzero(tracks["absent"] == 0))
-        found = int(np.count_nonzero(tracks["absent"][rows[rows >= 0]] == 0))
+        counted = (tracks["absent"] == 0) & tracks["settled"]
+        n_last, found = int(np.count_nonzero(counted)), int(np.count_nonzero(counted[rows[rows >= 0]]))
         blank = _most(n_last - found, n_last)
         self.flags = (MOST_VANISHED,) if blank else ()
         self._held = self._held + 1 if blank else 0

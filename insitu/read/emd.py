@@ -162,8 +162,7 @@ def _is_image(data: Any, axes: tuple[int, ...]) -> bool:  # noqa: ANN401 - h5py 
 
 def _velox(file: Any, path: Path) -> _Stream:  # noqa: ANN401 - h5py has no types
     streams = []
-    for key in list(file[_IMAGES])[:_NODES]:
-        group = file[_IMAGES].get(key)
+    for group in list(file[_IMAGES].values())[:_NODES]:
         data = group.get("Data") if hasattr(group, "get") else None
         if _is_image(data, (3,)):
             streams.append((group, data))

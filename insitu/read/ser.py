@@ -189,7 +189,7 @@ class SerReader:
         Raises
         ------
         BadFrame
-            ``"truncated"``, or ``"other shape"`` for an element that is not like the first.
+            ``"truncated"``, or ``"shape changed"``, ``"dtype changed"`` for an element unlike the first.
         """
         check_index(index, self.info.n_frames)
         check_slot(out, self.info)
@@ -198,10 +198,11 @@ class SerReader:
                 element = self._element(index)
             except InputError as error:
                 raise BadFrame("truncated", error.message) from error
-            first = self._first
-            if (element.height, element.width, element.dtype) != (first.height, first.width, first.dtype):
-                is_like = f"{element.height} × {element.width} {element.dtype}"
-                raise BadFrame("other shape", f"{shown(self._path.name)}, element {index} is {is_like}")
+            is_like = f"{shown(self._path.name)}, element {index} is {element.height} × {element.width} {element.dtype}"
+            if (element.height, element.width) != (self._first.height, self._first.width):
+                raise BadFrame("shape changed", is_like)
+            if element.dtype != self._first.dtype:
+                raise BadFrame("dtype changed", is_like)
             self._file.fill_frame(out, element.offset, element.dtype)
             _turn_upright(out)
         return ()

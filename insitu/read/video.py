@@ -184,7 +184,7 @@ class VideoReader:
         ------
         BadFrame
             ``"unreadable"`` or ``"corrupt"``: the frame cannot be decoded, or only in part.
-            ``"other shape"``: the video changes its size or pixel format.
+            ``"shape changed"``: the video changes its size or pixel format.
         """
         check_index(index, self.info.n_frames)
         check_slot(out, self.info)
@@ -237,7 +237,7 @@ class VideoReader:
     def _fault(self, frame: Any) -> str:  # noqa: ANN401 - an av.VideoFrame
         """Why a decoded frame cannot be used, or an empty string."""
         if (frame.height, frame.width, frame.format.name) != (*self.info.shape, self._format):
-            return "other shape"
+            return "shape changed"
         return "corrupt" if frame.is_corrupt else ""
 
     def _keep(self, index: int, frame: Any) -> None:  # noqa: ANN401 - an av.VideoFrame

@@ -4,6 +4,7 @@ import builtins
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -139,6 +140,30 @@ def test_damaged_packets_spoil_their_frames_only(tmp_path):
     for index in (19, 21, 39):
         reader.read_into(index, out)
         np.testing.assert_array_equal(out, expected[index])
+
+
+def test_a_video_that_changes_its_size_has_bad_frames(tmp_path):
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        other = av.CodecContext.create("mjpeg", "w")
+        other.width, other.height, other.pix_fmt, other.time_base = 32, 32, "yuvj420p", Fraction(1, 25)
+        for index, image in enumerate(scene(6)):
+            cut = image[:32, :32].copy() if index == 3 else image
+            frame = av.VideoFrame.from_ndarray(cut, format="gray").reformat(format="yuvj420p")
+            frame.pts = index
+            for packet in (other if index == 3 else stream).encode(frame):
+                packet.stream = stream
+                packet.pts = packet.dts = index
+                container.mux(packet)
+        container.mux(stream.encode())
+    reader = VideoReader(path)
+    out = np.empty(reader.info.shape, np.uint8)
+    with pytest.raises(BadFrame, match="shape changed"):
+        reader.read_into(3, out)
+    for index in (2, 4, 5):
+        assert reader.read_into(index, out) == ()
 
 
 def test_without_pyav_the_extra_is_named(tmp_path, monkeypatch):

@@ -86,6 +86,8 @@ def flattened(image: torch.Tensor) -> torch.Tensor:
     from torch.nn import functional
 
     flat = image - background(image)
+    if flat.shape[1] < 2:
+        return flat
     steps = functional.pad((flat[:, 1:] - flat[:, :-1]).abs_()[None, None], (0, 1, 0, 0), mode="replicate")[0, 0]
     course = _surface(steps, 2, symmetric=True)
     mean = float(course.mean())

@@ -26,7 +26,7 @@ class Network:
         Takes (B, 1, H, W), gives two logits (B, 2, H, W).
     name : str
     card : mapping
-        The model card; `threshold` is read from it.
+        The model card; `threshold` and `seed` (see `insitu.segment`) are read from it.
     """
 
     def __init__(self, module: nn.Module, name: str, card: Mapping[str, Any]) -> None:
@@ -37,6 +37,7 @@ class Network:
         self.name = name
         self.card = card
         self.threshold = float(card.get("threshold", 0.5))
+        self.seed = float(card.get("seed", 0.0))
         self.multiple = int(getattr(module, "multiple", 1))
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:

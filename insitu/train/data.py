@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Where particles cover more, the level of the support cannot be told from an image alone.
 _MOST_COVERED = 0.55
+# Share of images without any particle: what a network must learn to leave alone.
+_EMPTY = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +59,9 @@ def _pair(rng: np.random.Generator, side: int) -> tuple[NDArray[np.float16], NDA
 
     while True:
         bright_field = bool(rng.random() < 0.75)
-        image, mask = random_scene(rng, (side, side), mode="bright-field" if bright_field else "dark-field")
+        image, mask = random_scene(
+            rng, (side, side), mode="bright-field" if bright_field else "dark-field", empty=_EMPTY
+        )
         if mask.mean() > _MOST_COVERED:
             continue
         options = PrepareOptions()

@@ -46,9 +46,9 @@ class Console:
             print(text, flush=True)  # noqa: T201 - stdout is the interface
 
     def note(self, text: str) -> None:
-        """Log a line on stderr."""
+        """Log a line on stderr; with ``--json`` what matters is in the JSON lines."""
         self.settle()
-        if not self.quiet:
+        if not (self.quiet or self.as_json):
             print(" ".join(text.split("\n")), file=sys.stderr, flush=True)  # noqa: T201 - stderr is the interface
 
     def emit(self, line: str, /, **content: Any) -> None:  # noqa: ANN401 - JSON values
@@ -121,9 +121,9 @@ class Meter:
         for frame, reason in problems[self._problems :]:
             self._problems += 1
             self._console.emit("problem", frame=frame, reason=reason)
-            if self._problems <= _SHOWN_PROBLEMS and not self._console.as_json:
+            if self._problems <= _SHOWN_PROBLEMS:
                 self._console.note(f"frame {frame} cannot be used: {reason}")
-            if self._problems == _SHOWN_PROBLEMS + 1 and not self._console.as_json:
+            if self._problems == _SHOWN_PROBLEMS + 1:
                 self._console.note("more frames cannot be used; they are all in problems.jsonl")
 
 
@@ -138,7 +138,7 @@ class Tally:
         """Show it if it is time to."""
         now = time.monotonic()
         every = _TERMINAL_S if self._console.terminal else _PLAIN_S
-        if self._console.as_json or (now - self._last < every and not (done == self._total and self._console.terminal)):
+        if now - self._last < every and not (done == self._total and self._console.terminal):
             return
         self._last = now
         show = self._console.draw if self._console.terminal else self._console.note

@@ -74,22 +74,34 @@ def _movies(path: str) -> list[str]:
                 f"no file matches '{path}'", "check the pattern; quote it so that the shell leaves it alone"
             )
         return matches
-    if Path(path).is_dir() and not _claimed(Path(path)):
-        inside = sorted((p for p in Path(path).iterdir() if not p.name.startswith(".")), key=lambda p: natural(p.name))
-        movies = [str(p) for p in inside if _claimed(p)]
-        if not movies:
-            raise InputError(f"'{path}' is neither a movie nor a folder of movies", f"ask why with: insitu info {path}")
-        return movies
-    return [path]
+    refusal = _refusal(Path(path)) if Path(path).is_dir() else None
+    if refusal is None:
+        return [path]
+    inside = sorted((p for p in Path(path).iterdir() if not p.name.startswith(".")), key=lambda p: natural(p.name))
+    movies = [str(p) for p in inside if (_refusal(p) is None if p.is_dir() else _claimed(p))]
+    if not movies:
+        raise refusal
+    return movies
 
 
-def _claimed(path: Path) -> bool:
-    """Whether a reader calls `path` its own."""
+def _refusal(folder: Path) -> InputError | None:
+    """Return why a folder is not itself a movie (of numbered images, or a store), None where it is one."""
+    from insitu.read import open_source
+
+    try:
+        open_source(folder).close()
+    except InputError as error:
+        return error
+    return None
+
+
+def _claimed(file: Path) -> bool:
+    """Whether a reader calls `file` its own."""
     from insitu.registry import entries
 
     for entry in entries("readers"):
         try:
-            if entry.load().claims(path) is True:
+            if entry.load().claims(file) is True:
                 return True
         except (ImportError, AttributeError, OSError):
             continue  # a reader that is not installed claims nothing; `insitu info` says so

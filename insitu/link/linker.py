@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 LARGEST_SUBNET = 200
 OVERSIZE = "link candidates dropped"
-MOST_VANISHED = "most particles vanished"
 
 
 def assignment() -> Assign:
@@ -49,7 +48,7 @@ class OptimalLinker:
     Attributes
     ----------
     flags : tuple of str
-        Remarks on the last step: ``"link candidates dropped"``, ``"most particles vanished"``.
+        Remarks on the last step: ``"link candidates dropped"``. (`EventDetector` flags the blanked beam.)
     """
 
     def __init__(self, options: LinkOptions, *, hold_blank: bool = True) -> None:
@@ -89,7 +88,7 @@ class OptimalLinker:
         links, dropped = self._assign(self._positions, targets, self._range, LARGEST_SUBNET)
         linked = links >= 0
         blank = self._most_vanished(linked)
-        self.flags = ((OVERSIZE,) if dropped else ()) + ((MOST_VANISHED,) if blank else ())
+        self.flags = (OVERSIZE,) if dropped else ()
         self._held = self._held + 1 if blank else 0
         ids = np.full(len(positions), -1, np.int64)
         ids[usable[links[linked]]] = self._ids[linked]

@@ -81,6 +81,9 @@ class Hdf5Reader:
             if not isinstance(found_there, h5py.Dataset):
                 raise InputError(f"'{self._name}': there is no dataset '{shown(member)}'", self._choice())
             return found_there
+        if split_member(self._name)[0].lower().endswith(".emd"):
+            # its own reader found no image stream: what is left are spectra and scans, never a movie by default
+            raise InputError(f"'{self._name}' is an EMD file: no other dataset is read unless named", self._choice())
         candidates = _candidates(self._file)
         if len(candidates) == 1:
             return self._file[candidates[0]]

@@ -10,6 +10,7 @@ from fixtures_emd import MOVIE, metadata, write_berkeley, write_velox
 from mutations import frames, mutations, outcome
 
 from insitu.errors import BadFrame, InputError
+from insitu.read import open_source
 from insitu.read.emd import EmdReader
 from insitu.types import Reader
 
@@ -102,6 +103,17 @@ def test_velox_metadata_that_says_nothing_is_unknown(tmp_path, text):
     calibration = EmdReader(write_velox(tmp_path / "a.emd", {"s": MOVIE}, {"s": text})).info.calibration
     assert (calibration.nm_per_px, calibration.s_per_frame) == (None, None)
     assert calibration.nm_source.startswith("unknown")
+
+
+def test_a_file_of_spectra_is_not_read_as_a_movie_by_any_reader(tmp_path):
+    path = tmp_path / "a.emd"
+    with h5py.File(path, "w") as file:
+        file.create_group("Data/Image")
+        file.create_dataset("Data/SpectrumImage/s/Data", data=np.zeros((6, 7, 128), np.uint16))
+    with pytest.raises(InputError, match="no image stream"):
+        open_source(path)
+    named = open_source(f"{path}::/Data/SpectrumImage/s/Data")
+    assert named.info.n_frames == 6
 
 
 def test_velox_diffraction_has_no_pixel_size(tmp_path):

@@ -443,17 +443,19 @@ def test_a_blanked_beam_does_not_use_up_memory(blank, kept):
     frames = walks(40, 12, 0.3, 400, seed=13)
     linker = OptimalLinker(LinkOptions(search_range_px=8, memory_frames=1, blank_frames=6))
     first = linker.step(0, frames[0])
+    linker.step(1, frames[1])
     for k in range(blank):
-        linker.step(1 + k, np.empty((0, 2)))
-    assert (linker.step(1 + blank, frames[1]) == first).all() == kept
+        linker.step(2 + k, np.empty((0, 2)))
+    assert (linker.step(2 + blank, frames[2]) == first).all() == kept
 
 
 def test_a_new_field_of_view_is_not_taken_for_a_blanked_beam_for_ever():
     options = LinkOptions(search_range_px=8, memory_frames=1, blank_frames=6)
     linker = OptimalLinker(options)
-    linker.step(0, walks(40, 1, 0.3, 400, seed=14)[0])
+    for index, positions in enumerate(walks(40, 2, 0.3, 400, seed=14)):
+        linker.step(index - 2, positions)
     elsewhere = walks(20, 1, 0.3, 400, seed=15)[0] + 1000
-    for index in range(1, 20):
+    for index in range(20):
         linker.step(index, elsewhere)
     assert len(linker.state()["ids"]) == 20
 

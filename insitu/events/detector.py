@@ -111,9 +111,9 @@ class EventDetector:
         return _in_order(self._name_beginnings(unnamed, self._frame))
 
     def _is_blank(self, rows: NDArray[np.int64]) -> bool:
-        """Say whether most particles vanished at once, which tells of the beam and not of the particles."""
+        """Say whether most particles (seen more than once) vanished at once: that tells of the beam, not of them."""
         tracks = self._histories.tracks
-        counted = (tracks["absent"] == 0) & tracks["settled"]
+        counted = (tracks["absent"] == 0) & (tracks["seen"] > 1)
         n_last, found = int(np.count_nonzero(counted)), int(np.count_nonzero(counted[rows[rows >= 0]]))
         blank = _most(n_last - found, n_last)
         self.flags = (MOST_VANISHED,) if blank else ()

@@ -22,7 +22,6 @@ _FIELDS: dict[str, tuple[type, tuple[int, ...]]] = {
     "seen": (np.int64, ()),  # frames in which it was seen
     "absent": (np.int64, ()),  # counted frames in a row in which it was not seen
     "absent_frame": (np.int64, ()),  # the first of these
-    "settled": (np.bool_, ()),  # seen more than once, or from the start
     "swept": (np.bool_, ()),  # it went together with most others
     "unnamed": (np.bool_, ()),  # its beginning has not been decided
     "first_y": (np.float64, ()),
@@ -58,8 +57,7 @@ class Histories:
     def add(self, particles: NDArray[np.int64], frame: int, columns: NDArray[np.float64], *, unnamed: bool) -> None:
         """Begin tracks; `columns` (n, 4) holds y, x, area_px, border of their first sighting."""
         new = _blank(len(particles))
-        new["particle"][:], new["first_frame"][:] = particles, frame
-        new["unnamed"][:], new["settled"][:] = unnamed, not unnamed
+        new["particle"][:], new["first_frame"][:], new["unnamed"][:] = particles, frame, unnamed
         for k, name in enumerate(("first_y", "first_x", "first_area", "first_border")):
             new[name][:] = columns[:, k]
         order = np.argsort(np.concatenate([self.tracks["particle"], particles]), kind="stable")
@@ -79,7 +77,6 @@ class Histories:
         median = np.where(seen >= 2, median, np.where(seen == 0, one, 0.0))
         t["largest_area"][rows] = np.maximum(t["largest_area"][rows], median)
         t["border"][rows] = columns[:, 3]
-        t["settled"][rows] |= seen > 0
         t["seen"][rows] = seen + 1
         t["absent"][rows] = 0
 

@@ -62,7 +62,6 @@ class OptimalLinker:
         self._settled: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._next = 0
         self._held = 0
-        self._started = False
         self.flags: tuple[str, ...] = ()
 
     def step(self, index: int, positions: NDArray[np.float64]) -> NDArray[np.int64]:  # noqa: ARG002 - part of the protocol
@@ -101,15 +100,14 @@ class OptimalLinker:
         self._ids = np.concatenate([ids[usable], self._ids[kept]])
         self._age = np.concatenate([np.zeros(len(usable), np.int64), age[kept]])
         settled = np.ones(len(positions), np.bool_)
-        settled[new] = not self._started
+        settled[new] = False
         self._settled = np.concatenate([settled[usable], self._settled[kept]])
-        self._started = True
         return ids
 
     def _most_vanished(self, linked: NDArray[np.bool_]) -> bool:
         """Say whether more than half of more than ten particles of the last counted frame were not found again.
 
-        Specks of a single frame do not count: that they go is no sign of a blanked beam.
+        Only particles seen more than once count: that specks of a single frame go is no sign of a blanked beam.
         """
         fresh = (self._age == 0) & self._settled
         n = int(np.count_nonzero(fresh))
@@ -122,7 +120,7 @@ class OptimalLinker:
             "ids": self._ids.copy(),
             "age": self._age.copy(),
             "settled": self._settled.copy(),
-            "counters": np.array([self._next, self._held, self._started], np.int64),
+            "counters": np.array([self._next, self._held], np.int64),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -131,5 +129,4 @@ class OptimalLinker:
         self._ids = np.array(state["ids"], np.int64)
         self._age = np.array(state["age"], np.int64)
         self._settled = np.array(state["settled"], np.bool_)
-        self._next, self._held, started = (int(v) for v in state["counters"])
-        self._started = bool(started)
+        self._next, self._held = (int(v) for v in state["counters"])

@@ -25,10 +25,11 @@ _MEASURED = tuple(f.name for f in fields(Particles))
 class Clock:
     """Start of exposure of each frame in s since frame 0: the source's own where it has one, else index × frame time.
 
-    Events are decided some frames after they happened, so the last `memory` times are kept.
+    Events are decided some frames after they happened, so times of the last `memory` frames are kept where they do not
+    follow from the frame time.
     """
 
-    def __init__(self, calibration: Calibration, memory: int = 10_000) -> None:
+    def __init__(self, calibration: Calibration, memory: int = 4096) -> None:
         self._frame_time = calibration.s_per_frame
         self.memory = memory
         self._known: OrderedDict[int, float] = OrderedDict()
@@ -38,19 +39,22 @@ class Clock:
         own = frame.time_s if frame.time_s is not None else frame.header.time_s
         if own is None:
             return self.time(frame.index)
-        self.remember(frame.index, own)
-        return own
+        self.remember(frame.index, float(own))
+        return float(own)
 
     def remember(self, index: int, time_s: float) -> None:
         """Keep the time of a frame."""
-        self._known[index] = float(time_s)
-        if len(self._known) > self.memory:
+        if time_s == self._regular(index):
+            return
+        self._known[index] = time_s
+        while self._known and next(iter(self._known)) <= index - self.memory:
             self._known.popitem(last=False)
 
     def time(self, index: int) -> float | None:
         """Return the time of a frame seen before, or what the frame time gives; None while unknown."""
-        if index in self._known:
-            return self._known[index]
+        return self._known.get(index, self._regular(index))
+
+    def _regular(self, index: int) -> float | None:
         return None if self._frame_time is None else index * self._frame_time
 
 

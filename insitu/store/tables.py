@@ -187,14 +187,17 @@ def _groups(parts: Iterable[Path], arrow: pa.Schema, size: int) -> Iterator[pa.T
     import pyarrow.parquet as pq
 
     held: list[pa.Table] = []
+    rows = 0
     for part in parts:
-        held.append(pq.ParquetFile(part).read().cast(arrow))
-        while sum(t.num_rows for t in held) >= size:
+        # one thread: waking a pool for a few kB costs more than reading them
+        held.append(pq.ParquetFile(part).read(use_threads=False).cast(arrow))
+        rows += held[-1].num_rows
+        while rows >= size:
             whole = pa.concat_tables(held)
             # copied into one contiguous chunk: page borders must not follow the borders of the parts
             yield pa.concat_tables([whole.slice(0, size)]).combine_chunks()
-            held = [whole.slice(size)]
-    if held and sum(t.num_rows for t in held):
+            held, rows = [whole.slice(size)], rows - size
+    if rows:
         yield pa.concat_tables(held).combine_chunks()
 
 
@@ -202,5 +205,5 @@ def read_columns(path: Path, names: Sequence[str] | None = None) -> dict[str, An
     """Return columns of a parquet file as numpy arrays; nulls become NaN or None, lists become object arrays."""
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(path).read(columns=None if names is None else list(names))
+    table = pq.ParquetFile(path).read(None if names is None else list(names), use_threads=False)
     return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}

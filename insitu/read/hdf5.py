@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# HDF5 files whose layout another reader understands
+_DESCRIBED = (".emd", ".hspy", ".de5")
 # one chunk is decoded as a whole: more than this is a bomb, or a file that no frame can be had from in reasonable time
 _MAX_CHUNK_BYTES = 1 << 30
 _COMPRESSED_WITH = {32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32015: "zstd", 32026: "blosc2"}
@@ -81,9 +83,11 @@ class Hdf5Reader:
             if not isinstance(found_there, h5py.Dataset):
                 raise InputError(f"'{self._name}': there is no dataset '{shown(member)}'", self._choice())
             return found_there
-        if split_member(self._name)[0].lower().endswith(".emd"):
-            # its own reader found no image stream: what is left are spectra and scans, never a movie by default
-            raise InputError(f"'{self._name}' is an EMD file: no other dataset is read unless named", self._choice())
+        if split_member(self._name)[0].lower().endswith(_DESCRIBED):
+            # their own reader knows the calibration; what it refused (spectra, scans) is no movie by default
+            raise InputError(
+                f"'{self._name}' has a reader of its own: nothing else is read unless named", self._choice()
+            )
         candidates = _candidates(self._file)
         if len(candidates) == 1:
             return self._file[candidates[0]]

@@ -10,6 +10,7 @@ import pytest
 from mutations import frames, mutations, outcome
 
 from insitu.errors import InputError
+from insitu.read import open_source
 from insitu.read.hyperspy import FORMATS, HyperspyReader
 from insitu.registry import READERS
 from insitu.types import Reader
@@ -80,6 +81,12 @@ def test_written_stack_with_time(tmp_path):
     assert not any("memory" in note for note in reader.info.notes)
     reader.close()
     reader.close()
+
+
+def test_hspy_is_not_taken_for_plain_hdf5_without_calibration(tmp_path):
+    info = open_source(write(tmp_path / "a.hspy")).info
+    assert info.format == "hspy (rosettasciio)"
+    assert info.calibration.nm_per_px == pytest.approx(0.2)
 
 
 def test_undefined_units_are_unknown(tmp_path):

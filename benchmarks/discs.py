@@ -56,7 +56,7 @@ class Discs:
         self.at = np.empty((0, 2))
         while len(self.at) < self.n:
             k = len(self.at)
-            p = self.rng.random(2) * self.shape
+            p = self.r[k] + 3 + self.rng.random(2) * (np.array(self.shape) - 2 * self.r[k] - 6)
             if k == 0 or (np.hypot(*(self.at - p).T) > self.r[:k] + self.r[k] + 6).all():
                 self.at = np.vstack([self.at, p])
         self.melting: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, float]] = []

@@ -13,7 +13,7 @@ import numpy as np
 
 from insitu.events import verdicts
 from insitu.events.evidence import PAIR, Outlines, follow, gather
-from insitu.events.histories import Histories, columns_of, fades
+from insitu.events.histories import Histories, columns_of, fades, mean_step
 from insitu.events.mergers import Lone, mergers, source_of
 from insitu.options import LinkOptions
 
@@ -181,7 +181,9 @@ class EventDetector:
             track, path = histories.tracks, histories.sightings(int(row))
             area = float(path[-1, 3])
             fading = fades(path, int(track["absent_frame"][row]), self._smallest)
-            lone[int(track["particle"][row])] = Lone(area, area / float(track["largest_area"][row]), fading)
+            lone[int(track["particle"][row])] = Lone(
+                area, area / float(track["largest_area"][row]), fading, mean_step(path)
+            )
         found = mergers(self._ends, lone, self._options)
         events = [verdicts.coalescence(m, lone, histories, index) for m in found]
         merged = {p for m in found for p in m.pairs["lone"].tolist()}

@@ -113,6 +113,13 @@ def middle(values: NDArray[np.float64]) -> float:
     return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
+def mean_step(path: NDArray[np.float64]) -> float:
+    """Return the mean distance between successive sightings in px; 0 for a single one."""
+    if len(path) < 2:
+        return 0.0
+    return float(np.hypot(np.diff(path[:, 1]), np.diff(path[:, 2])).mean())
+
+
 def fades(path: NDArray[np.float64], frame: int, smallest: float) -> bool:
     """Say whether a particle was about to go out of sight by itself in `frame`.
 

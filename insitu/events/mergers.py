@@ -37,12 +37,14 @@ class Lone:
     """A particle that vanished or began.
 
     `area` is its area at that end in px², `shrunk` the share of the largest area it had, `fading` whether it was so
-    small, or shrank so fast, that it was about to go out of sight by itself.
+    small, or shrank so fast, that it was about to go out of sight by itself, `step` how far it moved from one sighting
+    to the next, in px.
     """
 
     area: float
     shrunk: float = 1.0
     fading: bool = False
+    step: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +140,9 @@ def _merger(pairs: NDArray[np.void], lone: dict[int, Lone], options: EventOption
 def _holds(pair: NDArray[np.void], lone: Lone, v: float, i: float, options: EventOptions) -> bool:
     """Say whether one vanished particle may be part of a merger whose areas agree to `v` with information `i`."""
     covered = pair["cover"] >= options.overlap_fraction
-    close = pair["gap"] <= options.contact_gap_px / 2
+    # What a particle can cross within a frame counts as close, within the contact gap.
+    within = min(options.contact_gap_px, max(options.contact_gap_px / 2, 1 + 2 * lone.step))
+    close = pair["gap"] <= within
     if lone.fading and lone.shrunk < options.shrink_fraction:
         # Dissolution explains the end as well: more must speak for a merger.
         return bool(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from insitu.events.histories import middle
+from insitu.events.histories import mean_step, middle
 from insitu.types import Event
 
 if TYPE_CHECKING:
@@ -145,10 +145,3 @@ def place(histories: Histories, particle: int, frame: int) -> tuple[float, float
     path = histories.sightings(row)
     at = path[np.argmin(np.abs(path[:, 0] - frame))]
     return float(at[1]), float(at[2])
-
-
-def mean_step(path: NDArray[np.float64]) -> float:
-    """Return the mean distance between successive sightings in px; 0 for a single one."""
-    if len(path) < 2:
-        return 0.0
-    return float(np.hypot(np.diff(path[:, 1]), np.diff(path[:, 2])).mean())

@@ -65,7 +65,7 @@ def in_words(facts: dict[str, Any]) -> str:
         rows.append(("exposure", f"{facts['exposure_s']:.6g} s"))
     if facts["missing"]:
         rows.append(("missing", f"{len(facts['missing'])} frames: {_stretches(facts['missing'])}"))
-    if facts["lossy"]:
+    if facts["lossy"] and not any("lossy" in note for note in facts["notes"]):
         rows.append(("note", "compressed with loss: sizes and intensities are not measurements"))
     rows += [("note", note) for note in facts["notes"]]
     if facts["nm_per_px"] is None:

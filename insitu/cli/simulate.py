@@ -78,9 +78,8 @@ def simulate(
     from insitu.simulate import Simulation
 
     settings = wanted(wishes)
-    folder = Path(out)
+    folder, simulation = Path(out), Simulation(settings)
     make_room(folder, overwrite=overwrite)
-    simulation = Simulation(settings)
     movie = make(
         folder,
         simulation,

@@ -57,8 +57,8 @@ def timeline(names: Sequence[str]) -> Timeline:
     rows = {name: _numbers(name) for name in alike}
     varying = [c for c in range(len(rows[alike[0]])) if len({row[c] for row in rows.values()}) > 1]
     keys = {name: tuple(row[c] for c in varying) for name, row in rows.items()}
-    ordered = sorted(alike, key=keys.__getitem__)
-    _all_different(ordered, keys)
+    ordered = sorted(alike, key=rows.__getitem__)
+    _all_different(ordered, rows)
     unique = [c for c in range(len(varying)) if len({key[c] for key in keys.values()}) == len(alike)]
     if unique:
         column = min(unique, key=lambda c: _missing(sorted(key[c] for key in keys.values())))

@@ -7,6 +7,7 @@ third party registers through the entry-point groups ``insitu.readers``, ``insit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -74,6 +75,7 @@ _BUILT_IN: dict[Group, tuple[Entry, ...]] = {
 }
 
 
+@cache  # scanning the installed packages takes milliseconds, and every movie asks
 def entries(group: Group) -> tuple[Entry, ...]:
     """Return the records of a group: built-in first, then those of installed packages."""
     plugged = (

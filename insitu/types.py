@@ -15,7 +15,6 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -104,7 +103,7 @@ class Frame:
     image : ndarray of shape (H, W), camera dtype, or None
         None unless `status` is ``"ok"``. Owned by the batch slot: copy it to keep it.
     flags : tuple of str
-        Reasons and remarks: ``"truncated"``, ``"all zero"``, ``"not finite"``, …
+        Reasons and remarks: ``"truncated"``, ``"all zero"``, ``"not finite"``, …; `detail` says it in a sentence.
     """
 
     index: int
@@ -151,10 +150,10 @@ class Runs:
         return len(self.row)
 
     @classmethod
-    def empty(cls, shape: tuple[int, int], origin: tuple[int, int] = (0, 0), bin: int = 1) -> Self:  # noqa: A002 - the field's name
+    def empty(cls, shape: tuple[int, int]) -> Self:
         """Return the runs of a mask without a single pixel."""
         none = np.empty(0, np.int32)
-        return cls(shape, none, none, none, none, origin=origin, bin=bin)
+        return cls(shape, none, none, none, none)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +323,7 @@ class FrameResult:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What a sink is told before the first result: where to write and what the numbers mean."""
+    """What a sink is told before the first result: where to write, what the numbers mean; `region` in camera px."""
 
     out: Path
     source: SourceInfo
@@ -400,6 +399,4 @@ class Sink(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...

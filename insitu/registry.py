@@ -1,7 +1,8 @@
 """The parts that can be exchanged: a tuple of lazy records, plus the entry points of other packages.
 
 Nothing is imported until it is asked for. Order is preference: the first reader that claims a path gets it. A
-third party registers through the entry-point groups ``insitu.readers``, ``insitu.models``, ``insitu.linkers``, ``insitu.sinks``.
+third party registers through the entry-point groups ``insitu.readers``, ``insitu.models``, ``insitu.linkers`` and
+``insitu.sinks``.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class Calibration:
 class SourceInfo:
     """What a source says about itself before any frame is read.
 
-    `n_frames` counts the whole timeline, missing frames included, and is None while it is unknown (a generator).
-    `notes` are sentences a user must see (``"RGB averaged to grey"``, ``"lossy video: not for measurement"``).
+    `n_frames` counts missing frames too and is None while unknown; `notes` are sentences a user must see (``"RGB
+    averaged to grey"``, ``"lossy video: not for measurement"``).
     """
 
     path: str
@@ -80,8 +80,8 @@ class SourceInfo:
 class Header:
     """What is known about one frame without reading its pixels.
 
-    `source` is the file the frame lies in (relative to the source's folder), `source_number` the number in the file name
-    or the page; `time_s` the start of exposure since frame 0, only when the source records it frame by frame.
+    `source` is the file the frame lies in (relative to the source's folder), `source_number` the number in the file
+    name or the page; `time_s` the start of exposure since frame 0, only when the source records it frame by frame.
     """
 
     source: str
@@ -160,7 +160,7 @@ class Runs:
 class Reference:
     """Whole-movie quantities, taken once from the first `prepare.reference_frames` usable frames by index, then frozen.
 
-    Stored in ``run.json`` and given to every worker, so that no frame ever depends on frames yet to come.
+    Stored in ``run.json`` and given to every worker: no frame ever depends on frames yet to come.
 
     Attributes
     ----------
@@ -292,10 +292,9 @@ class FrameResult:
     Attributes
     ----------
     frame : Frame
-        The frame without its pixels once it has left the pipeline.
+        Without its pixels once it has left the pipeline.
     runs : Runs
         Labelled runs of the particles that were kept; `label` equals ``particles.label``.
-    particles : Particles
     ids : int64 array of shape (n,)
         Track id (column ``particle``) of each row of `particles`.
     events : tuple of Event
@@ -303,7 +302,7 @@ class FrameResult:
     n_small : int
         Components below ``measure.min_area_px``, left out.
     threshold : float or None
-        Probability or grey-level threshold used.
+        Probability that was the threshold.
     drift_px : tuple of float
         Cumulative stage shift (y, x) to subtract.
     flags : tuple of str
@@ -340,8 +339,7 @@ class Reader(Protocol):
     """A movie, opened. Random access by frame; fills a slot it is given, never holds the stack."""
 
     @property
-    def info(self) -> SourceInfo:
-        """Shape, dtype, length and calibration."""
+    def info(self) -> SourceInfo: ...
 
     def header(self, index: int) -> Header:
         """Tell what is known of frame `index` without its pixels; `status` is ``"missing"`` in a gap."""
@@ -380,8 +378,7 @@ class Model(Protocol):
     """Frames → particle probability."""
 
     @property
-    def name(self) -> str:
-        """Name and version, as written into ``run.json``."""
+    def name(self) -> str: ...
 
     def probabilities(self, images: Any) -> Any:  # noqa: ANN401 - a torch tensor; types.py must not import torch
         """Tensor (B, H, W) of normalised float32 → tensor (B, H, W) of probabilities in 0…1."""

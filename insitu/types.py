@@ -263,8 +263,7 @@ class Particles:
 class Event:
     """Something that happened to particles; one row of ``events.parquet`` (units and meaning in `schema.EVENTS`).
 
-    `frame` is when it happened, `decided_frame` when enough had been seen to say so. The event number is given
-    when it is written, in order of decision.
+    `frame` is when it happened, `decided_frame` when enough had been seen to say so.
     """
 
     kind: EventKind
@@ -339,7 +338,8 @@ class Reader(Protocol):
     """A movie, opened. Random access by frame; fills a slot it is given, never holds the stack."""
 
     @property
-    def info(self) -> SourceInfo: ...
+    def info(self) -> SourceInfo:
+        """Shape, dtype, length and calibration."""
 
     def header(self, index: int) -> Header:
         """Tell what is known of frame `index` without its pixels; `status` is ``"missing"`` in a gap."""
@@ -378,7 +378,8 @@ class Model(Protocol):
     """Frames → particle probability."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name and version."""
 
     def probabilities(self, images: Any) -> Any:  # noqa: ANN401 - a torch tensor; types.py must not import torch
         """Tensor (B, H, W) of normalised float32 → tensor (B, H, W) of probabilities in 0…1."""

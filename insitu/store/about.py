@@ -121,7 +121,8 @@ def describe(about: Mapping[str, Any], planes: int) -> str:
     frames = f"{planes:,} frames".replace(",", " ")
     if about.get("finished"):
         return f"finished {about['finished'][:16].replace('T', ' ')} UTC, {frames}"
-    return f"{about.get('status', 'running')}, not finished, {frames} safe"
+    interrupted = "interrupted, " if about.get("status") == "interrupted" else ""
+    return f"{interrupted}not finished, {frames} safe"
 
 
 def check_same(

@@ -1,7 +1,7 @@
 """Parquet tables whose columns, units and meanings come from `insitu.schema`.
 
-zstd-1, floats split into byte streams, no dictionary: a third of the CPU and three quarters of the bytes of pyarrow's
-defaults on such tables. The bytes depend on rows and library version alone: no time stamp, no file name.
+zstd-1, floats split into byte streams, no dictionary: half the CPU of pyarrow's defaults at about the same size
+(`benchmarks/storing.py`). The bytes depend on rows and library version alone: no time stamp, no file name.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,42 @@ def test_after_a_failure_nothing_more_is_written(tmp_path):
     assert read_log(out).planes == safe
     assert json.loads((out / "run.json").read_text())["status"] == "running"
     assert "--resume" in first.value.hint
+
+
+FULL = """
+import sys
+from insitu.store.log import read_log
+from store_cases import InsituError, analyse, digest, info
+out = sys.argv[1] + "/full/run"
+try:
+    analyse(info(out, frames=600), frames=600, unit=16)
+except InsituError as error:
+    print(error.exit_code, read_log(info(out).out).planes, error.message)
+import subprocess
+subprocess.run(["mount", "-o", "remount,size=64m", sys.argv[1] + "/full"], check=True)
+analyse(info(out, frames=600), frames=600, unit=16, resume=True)
+analyse(info(sys.argv[1] + "/full/other", frames=600), frames=600, unit=600)
+print(digest(out) == digest(sys.argv[1] + "/full/other"))
+"""
+
+
+def test_full_disk_of_its_own(tmp_path):
+    # a small file system in a user namespace: no root needed where the kernel allows it
+    (tmp_path / "full").mkdir()
+    script = f'mount -t tmpfs -o size=1m tmpfs {tmp_path}/full && exec "$0" -c "$1" {tmp_path}'
+    done = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script, sys.executable, FULL],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    if done.stderr.startswith(("unshare:", "mount:")):
+        pytest.skip(f"NO USER NAMESPACE: a full disk cannot be made here ({done.stderr.strip()})")
+    assert done.returncode == 0, done.stderr
+    failed, same = done.stdout.splitlines()
+    code, safe, message = failed.split(" ", 2)
+    assert code == "6"
+    assert 0 < int(safe) < 600
+    assert f"No space left on device; {safe} frames are safe" in message
+    assert same == "True"
 
 
 class RecordingDisk(Disk):

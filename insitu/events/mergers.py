@@ -149,5 +149,7 @@ def _holds(pair: NDArray[np.void], lone: Lone, v: float, i: float, options: Even
             pair["cover"] >= 2 * options.overlap_fraction or (i >= INFORMED and v >= 0.5 and (covered or close))
         )
     if i >= INFORMED:
-        return bool(v > 0 and (covered or pair["gap"] <= options.contact_gap_px))
+        # A fast one may have been farther away before; then its old place must be reached and the area must fit well.
+        crossed = v >= 0.5 and pair["cover"] > 0 and pair["gap"] <= options.contact_gap_px + 2 * lone.step
+        return bool(v > 0 and (covered or pair["gap"] <= options.contact_gap_px or crossed))
     return bool(covered or close)

@@ -6,7 +6,7 @@ Confidence of each kind, all within 0…1 (`mergers` has that of a coalescence a
 - leaving, entering: 1 / (1 + gap to the border / (1 px + 2 mean steps)); entering times the presence
 - appearance: the presence, the share of the frames watched in which the new particle was seen
 - nucleation: presence · (1 - first area / last area)
-- lost: 0.5, as nothing speaks for anything else
+- lost: 0.5, as nothing speaks for anything else; times seen / birth_frames for what was seen in fewer frames
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def end(row: int, lone: Lone, histories: Histories, options: EventOptions, index
     border = float(track["border"])
     shrunk = lone.shrunk < options.shrink_fraction
     kind: EventKind = "lost"
-    confidence = 0.5
+    confidence = 0.5 * min(1.0, float(track["seen"]) / max(options.birth_frames, 1))
     if track["swept"]:
         pass
     elif border <= 0 or (border <= reach and not shrunk):

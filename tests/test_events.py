@@ -54,6 +54,19 @@ def test_a_merger_is_seen_across_any_gap_up_to_contact(gap):
     assert only(cases.merge_fast(gap).happened()).kind == "coalescence"
 
 
+def test_a_fast_one_merges_across_a_wide_gap_where_cover_and_area_agree():
+    def movie(radius: float) -> cases.Movie:
+        before = [cases.still(1, (60.0, 50.0, 12.0), (60.0, 83.0 + 7 * (5 - k), 12.0))[0] for k in range(6)]
+        return cases.Movie(before + cases.still(8, (60.0, 62.0, radius)), link=LinkOptions(search_range_px=13))
+
+    e = only(movie(cases.merged_radius(12, 12)).happened())
+    assert (e.kind, e.frame, e.parents) == ("coalescence", 6, (1, 2))
+    assert e.gap_px > EventOptions().contact_gap_px
+    assert e.approach_px_per_frame == pytest.approx(7.0, abs=0.2)
+    # The same place with the area of one: nothing was taken up.
+    assert only(movie(12.0).happened()).kind == "lost"
+
+
 def test_two_that_touch_and_relax_slowly_merge_at_first_contact():
     e = only(cases.merge_slowly().happened())
     assert (e.kind, e.frame) == ("coalescence", 8)

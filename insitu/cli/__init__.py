@@ -6,6 +6,7 @@ stdout carries results, stderr progress, logs and errors. Nothing heavy is impor
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (see `insitu.errors`)."""
+    # OpenMP threads that wait by spinning starve each other where cores are shared: 4 times slower at a load of four
+    # a core. Read when torch is loaded, later in this process.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from insitu.cli.failures import guarded
     from insitu.cli.verbs import insitu
 

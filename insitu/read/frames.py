@@ -63,7 +63,7 @@ def camera_dtype(dtype: np.dtype[Any], where: str) -> np.dtype[Any]:
     return dtype.newbyteorder("=")
 
 
-def credible(declared: int, available: int, frame_bytes: int) -> tuple[int, tuple[str, ...]]:
+def credible(declared: int, available: int, frame_bytes: int, where: str) -> tuple[int, tuple[str, ...]]:
     """Return how many frames a file is taken to have, and a note where that is not what it declares or holds.
 
     Frames that are declared but lie behind the end of a file that was cut short stay on the timeline, where each is a
@@ -76,14 +76,26 @@ def credible(declared: int, available: int, frame_bytes: int) -> tuple[int, tupl
     available : int
         Bytes from the first pixel to the end of the file.
     frame_bytes : int
+    where : str
+        The file, for the message.
+
+    Raises
+    ------
+    InputError
+        The file does not hold one whole frame.
     """
     whole = max(0, available) // frame_bytes
+    if not whole:
+        raise InputError(
+            f"'{where}' holds not one complete frame: a frame needs {frame_bytes} bytes, {max(0, available)} are there",
+            "the copy is incomplete or the header damaged: copy the file again",
+        )
     if declared <= whole:
         return declared, ()
     note = f"cut short: {declared} frames declared, {whole} complete"
     if declared <= 10 * whole + 1000:
         return declared, (note,)
-    return max(1, -(-max(0, available) // frame_bytes)), (note,)
+    return -(-available // frame_bytes), (note,)
 
 
 def grey(image: NDArray[Any], out: NDArray[Any]) -> None:

@@ -73,7 +73,7 @@ class MrcReader:
         unsigned, notes = _unsigned(head, order, mode, has_sidecar=bool(sidecar))
         self._stored = np.dtype("u1" if unsigned else order + _MODES[mode])
         self._frame_bytes = height * width * self._stored.itemsize
-        n_frames, counted = _count(sections, self._file.size - self._start, self._frame_bytes)
+        n_frames, counted = _count(sections, self._file.size - self._start, self._frame_bytes, name)
         self.info = SourceInfo(
             name, "MRC (Direct Electron)" if sidecar else "MRC", height, width, self._stored.newbyteorder("="),
             n_frames, _calibration(head, order, sidecar), (*notes, *counted),
@@ -125,11 +125,11 @@ def _unsigned(head: bytes, order: str, mode: int, *, has_sidecar: bool) -> tuple
     return has_sidecar, ("bytes read as unsigned (Direct Electron counts)",) if has_sidecar else ()
 
 
-def _count(sections: int, available: int, frame_bytes: int) -> tuple[int, tuple[str, ...]]:
+def _count(sections: int, available: int, frame_bytes: int, name: str) -> tuple[int, tuple[str, ...]]:
     whole = available // frame_bytes
     if whole > sections:
         return whole, (f"the header counts {sections} frames, the file holds {whole}: all are read",)
-    return credible(sections, available, frame_bytes)
+    return credible(sections, available, frame_bytes, name)
 
 
 def _calibration(head: bytes, order: str, sidecar: dict[str, str]) -> Calibration:

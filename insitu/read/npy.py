@@ -9,6 +9,7 @@ import numpy as np
 from insitu.errors import InputError
 from insitu.read.files import OpenFile, magic, shown
 from insitu.read.frames import camera_dtype, check_frame, check_index, check_slot, credible
+from insitu.read.untrusted import reading
 from insitu.types import Header, SourceInfo
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class NpyReader:
                 "save it again: numpy.save(name, numpy.ascontiguousarray(movie))",
             )
         self._stored = stored
-        n_frames, notes = credible(n_frames, self._file.size - self._start, height * width * stored.itemsize)
+        n_frames, notes = credible(n_frames, self._file.size - self._start, height * width * stored.itemsize, name)
         self.info = SourceInfo(name, "NPY", height, width, camera_dtype(stored, name), n_frames, notes=notes)
 
     @classmethod
@@ -78,16 +79,11 @@ class NpyReader:
 
 def _header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Return shape, Fortran order, dtype and the offset of the first pixel."""
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(file)
-            return shape, fortran, dtype, file.tell()
-    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise InputError(
-            f"'{shown(path)}' has a damaged numpy header: {shown(str(error))[:200]}", "save it again with numpy.save"
-        ) from error
+    with reading(path, "numpy"), path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        return shape, fortran, dtype, file.tell()
 
 
 def _frames(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:

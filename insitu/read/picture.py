@@ -6,6 +6,7 @@ header claims.
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from insitu.read.frames import GREY_NOTE, check_frame, check_index, check_slot, 
 from insitu.types import Header, SourceInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -96,16 +98,27 @@ class PictureReader:
     def _decode(self, data: bytes) -> NDArray[Any]:
         import imagecodecs
 
-        decoders = {"PNG": imagecodecs.png_decode, "JPEG": imagecodecs.jpeg8_decode, "BMP": imagecodecs.bmp_decode}
+        decoders: dict[str, Callable[[bytes], NDArray[Any]]] = {
+            "PNG": imagecodecs.png_decode,
+            "JPEG": imagecodecs.jpeg8_decode,
+            "BMP": _decode_bmp,
+        }
         try:
-            image: NDArray[Any] = decoders[self._format](data)
+            return decoders[self._format](data)
         except Exception as error:
             raise BadFrame("unreadable", f"{self.info.path}: {shown(str(error))[:200]}") from error
-        return image
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _decode_bmp(data: bytes) -> NDArray[Any]:
+    """Return a BMP as RGB, through Pillow: imagecodecs 2026.3.6 crashes the process on a damaged one."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=["BMP"]) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _shape(data: bytes) -> _Shape | None:

@@ -70,7 +70,7 @@ class RawReader:
         # the last frame needs no gap behind it
         available = self._file.size - self._start + self._stride - frame_bytes
         whole, rest = divmod(max(0, available), self._stride)
-        n_frames, notes = credible(declared, available, self._stride) if declared else (whole + (rest > 0), ())
+        n_frames, notes = credible(declared, available, self._stride, name) if declared else (whole + (rest > 0), ())
         if whole == 0:
             raise InputError(
                 f"'{name}' has {self._file.size} bytes, one frame as in '{shown(sidecar)}' needs {frame_bytes}",

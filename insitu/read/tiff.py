@@ -99,7 +99,7 @@ class TiffReader:
         offset = self._pages.offset[full[0]]
         if images is not None and images > len(full) and offset >= 0:
             # ImageJ beyond 4 GB: one directory, then `images` frames one after the other
-            images, note = credible(images, self._file.size - offset, frame_bytes)
+            images, note = credible(images, self._file.size - offset, frame_bytes, self._name)
             self._frame_page = np.full(images, full[0], np.int64)
             self._frame_offset = offset + frame_bytes * np.arange(images, dtype=np.int64)
             self._notes += note

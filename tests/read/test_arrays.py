@@ -12,9 +12,16 @@ FRAMES = np.random.default_rng(0).integers(0, 60000, (6, 5, 7), dtype=np.uint16)
 
 @pytest.mark.parametrize(
     "source",
-    [FRAMES, list(FRAMES), tuple(FRAMES), FRAMES.astype(">u2"), np.asfortranarray(FRAMES), [f.tolist() for f in FRAMES]],
+    [
+        FRAMES,
+        list(FRAMES),
+        tuple(FRAMES),
+        FRAMES.astype(">u2"),
+        np.asfortranarray(FRAMES),
+        [f.tolist() for f in FRAMES],
+    ],
     ids=["array", "list", "tuple", "big-endian", "fortran", "nested lists"],
-)  # fmt: skip
+)
 def test_what_can_be_indexed_is_read_in_any_order(source):
     assert (np.array(check_reader(source)) == FRAMES).all()
 

@@ -101,7 +101,10 @@ def test_counts_are_native():
 
 
 def test_declared_frames_that_are_not_there():
-    assert credible(10, 1000, 100) == (10, ())
-    assert credible(10, 5000, 100) == (10, ())
-    assert credible(10, 450, 100) == (10, ("cut short: 10 frames declared, 4 complete",))
-    assert credible(4_000_000_000, 450, 100)[0] == 5
+    assert credible(10, 1000, 100, "m.mrc") == (10, ())
+    assert credible(10, 5000, 100, "m.mrc") == (10, ())
+    assert credible(10, 450, 100, "m.mrc") == (10, ("cut short: 10 frames declared, 4 complete",))
+    assert credible(4_000_000_000, 450, 100, "m.mrc")[0] == 5
+    for available in (99, 0, -5):
+        with pytest.raises(InputError, match="not one complete frame"):
+            credible(1, available, 100, "m.mrc")

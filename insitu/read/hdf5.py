@@ -13,6 +13,7 @@ from insitu.errors import BadFrame, InputError
 from insitu.read.calibration import found, nanometres, seconds
 from insitu.read.files import OpenFile, magic, shown, split_member
 from insitu.read.frames import camera_dtype, check_frame, check_index, check_slot
+from insitu.read.untrusted import reading
 from insitu.types import Calibration, Header, SourceInfo
 
 if TYPE_CHECKING:
@@ -53,17 +54,15 @@ class Hdf5Reader:
         OpenFile(Path(file)).close()  # a missing or empty file deserves a better message than h5py's
         # h5py is not safe to call from several threads without the care it takes itself; one lock keeps frames whole
         self._lock = threading.Lock()
-        try:
+        with reading(Path(file), "HDF5"):
             self._file = h5py.File(file, "r", locking=False)
-        except OSError as error:
-            raise InputError(
-                f"'{shown(file)}' is no readable HDF5 file: {shown(str(error))}", "copy it again"
-            ) from error
         try:
-            self._data = self._dataset(member)
-            self._source = shown(str(self._data.name))
-            self.info = self._describe(self._data)
-        except BaseException:
+            # damage shows up wherever the tree is walked, as errors of many types
+            with reading(Path(file), "HDF5"):
+                self._data = self._dataset(member)
+                self._source = shown(str(self._data.name))
+                self.info = self._describe(self._data)
+        except InputError:
             self._file.close()
             raise
 
@@ -140,7 +139,7 @@ class Hdf5Reader:
                     out[...] = self._data[tuple(place)]
                 else:
                     self._data.read_direct(out, tuple(place))
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # a damaged chunk makes filters raise errors of their own
             raise BadFrame("unreadable", f"frame {index} of {self._name}: {shown(str(error))[:200]}") from error
         return ()
 

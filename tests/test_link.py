@@ -297,6 +297,11 @@ def test_nan_positions_never_link(linked):
     assert ids == [0, 1, 2, 0, 3, 4, 0, 5, 6]
 
 
+def test_missing_values_of_pandas_are_no_positions():
+    f = pd.DataFrame({"frame": [0, 0, 1], "y": [0.0, 1.0, 0.0], "x": [0.0, None, 0.0]}).convert_dtypes()
+    assert link(f, 5)["particle"].tolist() == [0, 1, 0]
+
+
 def test_an_empty_table_gives_an_empty_table():
     out = link(pd.DataFrame({"frame": [], "y": [], "x": []}), 5)
     assert out["particle"].dtype == np.int64
@@ -325,6 +330,7 @@ GOOD = pd.DataFrame({"frame": [0, 1], "y": [0.0, 0.0], "x": [0.0, 0.0]})
     [
         (GOOD.drop(columns="x"), {}, "'x'"),
         (GOOD.rename(columns={"frame": "t"}), {}, "'frame'"),
+        (GOOD.assign(x=["a", "b"]), {}, "'x'"),
         (GOOD.assign(frame=[0.0, 0.5]), {}, "0.5"),
         (GOOD.assign(frame=[0.0, np.nan]), {}, "nan"),
         (GOOD.assign(frame=["a", "b"]), {}, "'frame'"),

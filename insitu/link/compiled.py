@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from insitu.runs.compiling import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Edges = tuple[Ints, Ints, Floats]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _grid(targets: Floats, radius: float, low: Floats, high: Floats) -> tuple[float, int, int, Ints, Ints]:
     """Sort targets into square cells at least a radius wide; return cell side, cells in y and x, starts, members."""
     side = radius
@@ -47,7 +48,7 @@ def _grid(targets: Floats, radius: float, low: Floats, high: Floats) -> tuple[fl
     return side, n_y, n_x, start, member
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def candidates(sources: Floats, targets: Floats, radius: float) -> Edges:
     """Return all pairs (source, target, squared distance) within `radius` (inclusive), sorted by source and target."""
     n_dim = sources.shape[1]
@@ -84,7 +85,7 @@ def candidates(sources: Floats, targets: Floats, radius: float) -> Edges:
     return source[:n], target[:n], cost[:n]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _find(parent: Ints, node: int) -> int:
     """Root of `node`, halving the path on the way."""
     while parent[node] != node:
@@ -93,7 +94,7 @@ def _find(parent: Ints, node: int) -> int:
     return node
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def kept_edges(n_sources: int, n_targets: int, edges: Edges, cap: int) -> NDArray[np.bool_]:
     """Mark the edges to keep so that no subnet has more than `cap` sources or targets.
 
@@ -116,7 +117,7 @@ def kept_edges(n_sources: int, n_targets: int, edges: Edges, cap: int) -> NDArra
     return keep
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def solve(cost: Floats, penalty: float) -> Ints:
     """Return for each row of `cost` (k, m; inf = forbidden) its column, or -1 where leaving it unlinked is cheaper.
 
@@ -163,7 +164,7 @@ def solve(cost: Floats, penalty: float) -> Ints:
     return link
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[Ints, int]:
     """Return the subnet of each edge (its root node) and the size of the largest (sources or targets)."""
     parent = np.arange(n_sources + n_targets)
@@ -180,7 +181,7 @@ def _roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[
     return root, size.max()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _solve_subnets(n_sources: int, n_targets: int, edges: Edges, root: Ints, penalty: float) -> Ints:
     """Solve every subnet by itself; lone pairs are linked directly."""
     source, target, cost = edges
@@ -216,7 +217,7 @@ def _solve_subnets(n_sources: int, n_targets: int, edges: Edges, root: Ints, pen
     return links
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def assign(sources: Floats, targets: Floats, radius: float, cap: int) -> tuple[Ints, int]:
     """Link two point sets.
 

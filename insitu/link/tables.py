@@ -75,20 +75,14 @@ def link(
         A column is missing, a frame number is not whole, or an option is not supported.
     """
     _check(unsupported)
-    columns = list(pos_columns) if pos_columns is not None else [c for c in ("z", "y", "x") if c != "z" or "z" in f]
-    missing = [c for c in (*columns, t_column) if c not in f]
-    if missing:
-        raise CommandError(
-            f"the table has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, f.columns))}",
-            "name the columns with pos_columns=[…] and t_column=…",
-        )
+    columns = _position_columns(f, pos_columns, t_column)
     linked = f.copy()
     linked[t_column] = _whole(f[t_column].to_numpy(), t_column)
     # By position, so that an index level of the same name is no obstacle.
     linked = linked.iloc[np.argsort(linked[t_column].to_numpy(), kind="stable")]
     times, first = np.unique(linked[t_column].to_numpy(), return_index=True)
     linker, euclidean = _linker(search_range, memory, to_eucl, len(columns))
-    positions = linked[columns].to_numpy(np.float64)
+    positions = linked[columns].to_numpy(np.float64, na_value=np.nan)
     ids = np.empty(len(linked), np.int64)
     for k, (time, rows) in enumerate(zip(times, np.split(positions, first[1:]), strict=False)):
         # Beyond the memory nothing is left to forget, however long the gap.
@@ -149,6 +143,20 @@ def _link_each(
             n_dim = positions.shape[1]
             linker, euclidean = _linker(search_range, memory, to_eucl, n_dim)
         yield time, linker.step(number, euclidean(positions) if len(positions) else positions).tolist()
+
+
+def _position_columns(f: pd.DataFrame, pos_columns: Sequence[str] | None, t_column: str) -> list[str]:
+    """Return the names of the position columns; refuse a table that lacks one, or holds no numbers there."""
+    columns = list(pos_columns) if pos_columns is not None else [c for c in ("z", "y", "x") if c != "z" or "z" in f]
+    hint = "name the columns with pos_columns=[…] and t_column=…"
+    missing = [c for c in (*columns, t_column) if c not in f]
+    if missing:
+        there = ", ".join(map(repr, f.columns))
+        raise CommandError(f"the table has no column {', '.join(map(repr, missing))}; it has {there}", hint)
+    for column in columns:
+        if f[column].dtype.kind not in "iufb" and len(f):
+            raise CommandError(f"column {column!r} holds {f[column].dtype}, not positions", hint)
+    return columns
 
 
 def _check(unsupported: dict[str, object]) -> None:

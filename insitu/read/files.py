@@ -10,6 +10,7 @@ import difflib
 import os
 import stat
 import weakref
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,8 @@ def shown(path: Path | str) -> str:
 def similar(path: Path) -> str:
     """Return the entry of the same folder whose name is most like `path`'s, or an empty string."""
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        # comparing names is slow, and a camera may have written a hundred thousand
+        names = [entry.name for entry in islice(path.parent.iterdir(), 2000)]
     except OSError:
         return ""
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)

@@ -46,9 +46,7 @@ class SegmentOptions:
     ] = "default"
     polarity: Annotated[
         Literal["auto", "dark", "bright"],
-        Doc(
-            "Particles darker (bright field) or brighter (dark field) than the support; auto decides from the reference frames."
-        ),
+        Doc("Particles darker (bright field) or brighter (dark field) than the support; auto: from the first frames."),
     ] = "auto"
     threshold: Annotated[
         float | None,
@@ -57,6 +55,9 @@ class SegmentOptions:
     batch: Annotated[int, Doc("Frames per network call; the tail batch is padded to it.", ge=1, le=256)] = 1
     precision: Annotated[Literal["float32", "bfloat16"], Doc("Arithmetic of the network.")] = "float32"
     device: Annotated[str, Doc("auto, cpu, cuda or cuda:N.")] = "auto"
+    reuse_memory: Annotated[
+        bool, Doc("Keep freed memory in the process (glibc): 3–6 times faster on a CPU, same bits.")
+    ] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import psutil
 
 from insitu.engine import Engine, identity
 from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from insitu.models.memory import keep_large_blocks
 from insitu.progress import Progress, Rate, RunSummary
 from insitu.read import open_source
 from insitu.read.fingerprint import fingerprint
@@ -94,6 +95,8 @@ def process(
     """
     began = time.monotonic()
     out = Path(out).absolute()
+    if settings.segment.reuse_memory:
+        keep_large_blocks()
     reader = open_source(source)
     try:
         engine = Engine(reader, settings, selection, _reference(out) if resume else None)
@@ -110,14 +113,16 @@ def _drive(
     hooks: _Hooks,
 ) -> RunSummary:
     """Run the loop into an open folder; finish it unless `stop` was set."""
-    seen = Progress(engine.total, done=folder.committed, resumed_from=folder.committed)
+    seen = Progress(engine.total, done=folder.committed, resumed_from=folder.committed, notes=folder.notes)
     interrupted = False
     if not folder.finished:
         if folder.state:
             engine.tracker.restore(folder.state)
         interrupted = _loop(engine, folder, seen, hooks)
         folder.commit(engine.tracker.state())
-        if not interrupted:
+        if interrupted:
+            folder.close({"exit": EXIT_INTERRUPTED, "metrics": _metrics(engine, seen, began)})
+        else:
             with engine.watch.stage("tracks"):
                 tracks = _tracks(folder)
             folder.finish(tracks, about={"metrics": _metrics(engine, seen, began)})
@@ -135,6 +140,7 @@ def _drive(
         seconds=time.monotonic() - began,
         resumed_from=seen.resumed_from,
         interrupted=interrupted,
+        notes=tuple(folder.notes),
     )
 
 
@@ -199,7 +205,7 @@ def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrit
         out=out,
         source=engine.reader.info,
         calibration=engine.calibration,
-        region=(height // binning, width // binning),
+        region=(height // binning * binning, width // binning * binning),
         first_frame=engine.selection.start,
         step=engine.selection.step,
         origin=(y0, x0),

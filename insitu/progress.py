@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Progress:
-    """What a user sees while a run goes on; `total` is None for a source of unknown length."""
+    """What a user sees while a run goes on; `total` is None for a source of unknown length.
+
+    `notes` are sentences of the run folder that a user must see (a stale lock taken over, nothing left to do).
+    """
 
     total: int | None
     done: int = 0
@@ -27,6 +30,7 @@ class Progress:
     frames_per_s: float = 0.0
     resumed_from: int = 0
     problems: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class RunSummary:
     seconds: float
     resumed_from: int
     interrupted: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Stopwatch:

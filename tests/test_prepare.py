@@ -14,8 +14,10 @@ from insitu.errors import CommandError
 from insitu.options import PrepareOptions
 from insitu.prepare import prepare, reference
 
+PLAIN = PrepareOptions()
 
-def field(rng, dtype=np.uint8, level=120.0, noise=12.0, sign=-1, shape=(256, 240)):
+
+def field(rng, dtype=np.uint8, *, level=120.0, noise=12.0, sign=-1, shape=(256, 240)):
     """A support with 12 discs, 50 noise-free counts off it in the direction of `sign`; scaled to fit the dtype."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     disc = np.zeros(shape, bool)
@@ -25,7 +27,7 @@ def field(rng, dtype=np.uint8, level=120.0, noise=12.0, sign=-1, shape=(256, 240
     return (np.rint(image) if np.dtype(dtype).kind in "iu" else image).astype(dtype), disc
 
 
-def ready(image, options=PrepareOptions(), polarity="auto"):
+def ready(image, options=PLAIN, polarity="auto"):
     taken = reference([(0, image)], options, polarity)
     return prepare(image[None], options, taken)
 
@@ -178,13 +180,13 @@ def test_constant_and_non_finite_frames_give_finite_inputs():
 
 @pytest.mark.parametrize("crop", [(0, 0, 65, 10), (5, 5, 5, 9), (-1, 0, 9, 9), (9, 0, 3, 9)])
 def test_a_crop_outside_the_frame_is_a_two_line_error(crop):
-    with pytest.raises(CommandError, match="prepare.crop") as caught:
+    with pytest.raises(CommandError, match=r"prepare\.crop") as caught:
         ready(np.zeros((64, 64), np.uint8), PrepareOptions(crop=crop))
     assert str(caught.value).count("\n") == 1
 
 
 def test_a_bin_larger_than_the_crop_is_an_error():
-    with pytest.raises(CommandError, match="prepare.bin"):
+    with pytest.raises(CommandError, match=r"prepare\.bin"):
         ready(np.zeros((64, 64), np.uint8), PrepareOptions(crop=(0, 0, 3, 9), bin=4))
 
 

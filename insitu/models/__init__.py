@@ -68,6 +68,6 @@ def _shipped(name: str) -> str:
 def _unknown(name: str) -> CommandError:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, names(), n=1, cutoff=0.5)
+    near = get_close_matches(name.lower(), names(), n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return CommandError(f"no model '{name}'", f"{hint}`insitu models list` shows: {', '.join(names())}")

@@ -107,12 +107,12 @@ def _matches(pattern: str) -> list[Path]:
 
 def open_single(path: Path, member: str = "") -> Reader:
     """Open one existing file or folder with the first registered reader that claims and can read it."""
-    refusals: list[str] = []
+    refusals: dict[str, list[str]] = {}
     failures: list[InputError] = []
     for entry in entries("readers"):
         answer = _claim(entry, path, member)
         if answer is not True:
-            refusals.append(f"{entry.name}: {answer}")
+            refusals.setdefault(str(answer), []).append(entry.name)
         elif entry.missing():
             failures.append(_needs(entry, path))
         else:
@@ -126,8 +126,9 @@ def open_single(path: Path, member: str = "") -> Reader:
         # the first reader that called the file its own knows best what is wrong; others may add to it
         more = "".join(f"; {shown(f.message)}" for f in failures[1:])
         raise InputError(shown(failures[0].message) + more, shown(failures[0].hint)) from failures[0]
+    reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in refusals.items())
     raise InputError(
-        f"cannot read '{shown(path)}' ({'; '.join(refusals)})",
+        f"cannot read '{shown(path)}' ({reasons})",
         "convert it to TIFF, for example with Fiji: File > Save As > Tiff; docs/formats.md lists what can be read",
     )
 

@@ -28,6 +28,8 @@ MAX_FRAMES = 900
 PLAYED_FPS = 30
 _SHORTEST_S = 4  # a movie of a few frames is slowed down to last so long
 _TAIL = 15  # shown frames: half a second
+_MOST_MARKS = 20
+_MEANING = ("mark", "coalescence", "splitting", "dissolution", "nucleation", "appearance")
 _FLASH_S = 0.4  # played seconds an event is pointed at
 
 
@@ -117,8 +119,12 @@ class Overlay:
         return [(frame - at) / self._flash_frames for at, *_ in self._recent(frame)]
 
     def _recent(self, frame: int) -> list[tuple[int, str, float, float]]:
-        """Return the events that are pointed at, the newest first."""
-        return [e for e in reversed(self._events) if 0 <= frame - e[0] < self._flash_frames]
+        """Return the events that are pointed at, the newest first; where many crowd, those that mean most."""
+        recent = [e for e in reversed(self._events) if 0 <= frame - e[0] < self._flash_frames]
+        if len(recent) <= _MOST_MARKS:
+            return recent
+        kept = sorted(recent, key=lambda e: _MEANING.index(e[1]) if e[1] in _MEANING else len(_MEANING))[:_MOST_MARKS]
+        return [e for e in recent if e in kept]
 
     def _image(self, frame: int) -> tuple[NDArray[Any], str]:
         image = np.zeros(self._reader.info.shape, self._reader.info.dtype)

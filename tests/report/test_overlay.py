@@ -127,6 +127,16 @@ def test_binned_and_cropped_runs_are_drawn_where_the_particles_are(world, reader
     assert all(scene.labels[round(y), round(x)] for y, x in last)
 
 
+def test_where_many_events_crowd_the_telling_ones_are_shown(run, reader):
+    shown = Overlay(run, reader, range(12))
+    many = [(3, kind, 1.0 * k, 2.0 * k) for k in range(15) for kind in ("entering", "coalescence")]
+    shown._events = sorted(many)
+    scene = shown.scene(3)
+    assert len(scene.marks) == len(shown.ages(3)) == 20
+    assert sum(mark.kind == "coalescence" for mark in scene.marks) == 15
+    assert shown.scene(2).marks == []
+
+
 def test_the_still_prefers_a_coalescence_and_else_takes_the_middle(run, reader, tmp_path):
     kinds = run.events.to_pandas(columns=["kind", "frame"])
     merges = kinds.loc[kinds["kind"] == "coalescence", "frame"].tolist()

@@ -61,7 +61,7 @@ def expected(target: Target, settings: Settings, frames: FrameRange | None, *, d
         "nm_source": calibration.nm_source,
         "s_per_frame": calibration.s_per_frame,
         "s_source": calibration.s_source,
-        "notes": list(info.notes),
+        "notes": _notes(info, calibration.nm_per_px),
         "settings": {k: {"value": v, "origin": settings.origin(k)} for k, v in settings.changed().items()},
         "device": _device(settings) if device else settings.segment.device,
         "expected_bytes": _bytes(info, count, settings),
@@ -122,6 +122,18 @@ def free_bytes(place: Path) -> int:
     while not here.exists():
         here = here.parent
     return shutil.disk_usage(here).free
+
+
+def _notes(info: SourceInfo, nm_per_px: float | None) -> list[str]:
+    """Return the sentences a user must see before a run."""
+    from insitu.read.calibration import unusual
+
+    notes = list(info.notes)
+    if nm_per_px is None:
+        notes.append("no pixel size is known: results are in px only; add --nm-per-px to get nm")
+    elif remark := unusual(nm_per_px):
+        notes.append(remark)
+    return notes
 
 
 def _frames_in_words(plan: dict[str, Any]) -> str:

@@ -128,6 +128,8 @@ class Job:
         plan = expected(target, self.settings, self.frames, device=False)
         self.console.emit("start", **plan)
         self.console.note(in_one_line(plan))
+        for note in plan["notes"]:
+            self.console.note(f"note: {note}")
         if plan["expected_bytes"] and plan["expected_bytes"] > plan["free_bytes"]:
             self._warn_of_disk(plan)
         meter = Meter(self.console)
@@ -172,6 +174,8 @@ class Job:
 
     def _finished(self, summary: RunSummary) -> int:
         out = summary.out.resolve()
+        for note in summary.notes:
+            self.console.note(f"note: {note}")
         self.console.emit("end", **{**asdict(summary), "out": str(out)})
         lost = f" ({summary.bad} bad, {summary.missing} missing)" if summary.bad + summary.missing else ""
         resumed = f" · resumed from plane {summary.resumed_from}" if summary.resumed_from else ""

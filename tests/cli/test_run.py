@@ -293,6 +293,25 @@ def test_little_disk_is_said_early(call, faked, movie, tmp_path, monkeypatch):
     assert [line["type"] for line in lines] == ["start", "problem", "end"]
 
 
+def test_what_a_user_must_know_is_said_before_the_run(call, faked, movie, many, tmp_path):
+    done = call("run", movie, "-o", tmp_path / "a")
+    assert "note:" not in done.err
+    done = call("run", movie, "-o", tmp_path / "b", "--nm-per-px", "20")
+    assert "note: 20 nm/px is unusual for electron microscopy" in done.err
+    done = call("run", many / "run1.tif", "-o", tmp_path / "c")
+    assert "note: no pixel size is known: results are in px only" in done.err
+    start = json.loads(call("run", many / "run1.tif", "-o", tmp_path / "d", "--json").lines[0])
+    assert any("no pixel size" in note for note in start["notes"])
+
+
+def test_a_finished_run_that_is_resumed_says_that_nothing_is_left_to_do(call, movie, tmp_path):
+    assert call("run", movie, "-o", tmp_path / "out", "--quiet", *FAST).code == 0
+    done = call("run", movie, "-o", tmp_path / "out", "--resume", *FAST)
+    assert done.code == 0
+    assert "note: " in done.err
+    assert done.lines[-1] == str(tmp_path / "out")
+
+
 def test_asked_to_stop_a_run_stores_what_is_done_and_can_be_resumed(call, movie, tmp_path, monkeypatch):
     class Stops(run_module.Meter):
         def __call__(self, progress):

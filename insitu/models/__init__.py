@@ -10,7 +10,7 @@ from insitu.errors import CommandError
 if TYPE_CHECKING:
     from insitu.types import Model
 
-# The measured choice (docs/segmentation.md): best on the real Au crops, on empty supports and on a particle of 520 px.
+# Measured (benchmarks/results/segmentation.md): best on real gold crops, on empty supports, on one big particle.
 DEFAULT = "classical"
 METHODS = ("classical",)
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"

@@ -111,7 +111,11 @@ def explained(error: BaseException) -> tuple[str, str, int]:
         return "memory exhausted", "try --set segment.batch=1 --set read.prefetch_frames=2, or a crop", EXIT_RESOURCE
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         where = f" at '{error.filename}'" if error.filename else ""
-        return f"no space left on the disk{where}", "free some space, then go on with --resume", EXIT_RESOURCE
+        return (
+            f"no space left on the disk{where}",
+            "free some space, then give the same command again (a run: with --resume)",
+            EXIT_RESOURCE,
+        )
     place = traceback.extract_tb(error.__traceback__)
     at = f" ({Path(place[-1].filename).name}:{place[-1].lineno})" if place else ""
     what = f"{type(error).__name__}: {error}"[:300]

@@ -131,7 +131,10 @@ def make_room(folder: Path, *, overwrite: bool) -> None:
             )
         for path in (folder / name for name in OURS):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"cannot make the folder '{folder}': {error.strerror}", "choose another folder") from error
 
 
 def facts(simulation: Simulation) -> dict[str, Any]:

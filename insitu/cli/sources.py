@@ -31,6 +31,8 @@ def targets(paths: tuple[str, ...], out: str | None) -> tuple[list[Target], Path
     CommandError
         Two movies would go into one folder.
     """
+    if not all(paths) or out == "":
+        raise CommandError("an empty text is no path", "check the variables of your shell: one of them may be empty")
     found: list[str] = []
     many = len(paths) > 1
     for path in paths:

@@ -243,6 +243,11 @@ def test_a_pattern_or_folder_without_movies_is_refused(call, tmp_path):
     assert "holds no images" in call("run", tmp_path / "empty").refused(3)[0]
 
 
+def test_an_empty_path_is_refused(call, movie):
+    for arguments in (("",), (movie, ""), (movie, "-o", "")):
+        assert call("run", *arguments).refused(2)[0] == "an empty text is no path"
+
+
 def test_one_bad_movie_does_not_stop_the_others_and_the_worst_code_wins(call, faked, many, tmp_path):
     faked.outcomes |= {"run1.tif": InputError("broken", "mend it"), "run2.tif": 5, "run10.tif": ValueError("a bug")}
     done = call("run", many, "-o", tmp_path / "o", "--quiet")

@@ -243,6 +243,12 @@ def test_a_simulation_that_is_impossible_leaves_no_folder(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_where_nothing_can_be_made_is_refused(call, tmp_path):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for verb in (("simulate", tmp_path / "file" / "sim"), ("demo", "-o", tmp_path / "file" / "demo", "--quiet")):
+        assert call(*verb).refused(2)[0].startswith("cannot make the folder")
+
+
 def test_simulate_lists_its_settings(call):
     assert "mean_diameter_nm = 6.0" in call("simulate", "--list").lines
 

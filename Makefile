@@ -21,6 +21,7 @@ lint: $(VENV)/.ready            ## style, types, layers, sizes
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/sizes.py
+	$(BIN)/python -m tools.tables --check
 
 test: lint                      ## everything that CI checks
 	$(BIN)/python -m pytest -m "not slow"

@@ -28,7 +28,11 @@ def main() -> int:
     root = Path(__file__).resolve().parent.parent
     paths = [p for folder in ("insitu", "benchmarks", "tools") for p in sorted((root / folder).rglob("*.py"))]
     found = [line for path in paths for line in too_long(path)]
-    print("\n".join(found) if found else f"sizes: {len(paths)} files within {MAX_FILE} lines, functions within {MAX_FUNCTION}")
+    print(
+        "\n".join(found)
+        if found
+        else f"sizes: {len(paths)} files within {MAX_FILE} lines, functions within {MAX_FUNCTION}"
+    )
     return 1 if found else 0
 
 

@@ -1,0 +1,1 @@
+"""Checks and generators that keep the house in order."""

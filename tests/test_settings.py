@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -262,3 +264,18 @@ def test_importing_settings_imports_nothing_heavy():
     code = "import sys, insitu.settings; print([m for m in ('torch', 'pandas', 'numpy', 'zarr') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_installed_package_finds_its_presets_inside_itself(tmp_path):
+    """The wheel holds ``configs/`` as ``insitu/configs`` (pyproject: force-include)."""
+    root = presets_folder().parent
+    forced = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    assert forced["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"] == {"configs": "insitu/configs"}
+    shutil.copytree(root / "insitu" / "settings", tmp_path / "insitu" / "settings")
+    shutil.copytree(presets_folder(), tmp_path / "insitu" / "configs")
+    for name in ("__init__.py", "errors.py", "options.py"):
+        shutil.copy(root / "insitu" / name, tmp_path / "insitu" / name)
+    code = "from insitu.settings import load, presets_folder; load(preset='fast'); print(presets_folder())"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == str(tmp_path / "insitu" / "configs")

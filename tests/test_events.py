@@ -145,6 +145,14 @@ def test_one_that_breaks_in_two_splits():
     assert abs(e.volume_balance) < 0.05
 
 
+@pytest.mark.parametrize(("touching", "kinds"), [(2, []), (3, []), (5, ["coalescence", "splitting"])])
+def test_a_contact_within_the_memory_is_no_event_beyond_it_is_a_merger_and_a_splitting(touching, kinds):
+    a, apart, near = (60.0, 60.0, 12.0), (60.0, 85.0, 10.0), (60.0, 81.0, 10.0)
+    frames = cases.still(8, a, apart) + cases.still(touching, a, near) + cases.still(12, a, apart)
+    movie = cases.Movie(frames, link=LinkOptions(search_range_px=15))
+    assert [e.kind for e in movie.happened()] == kinds
+
+
 @pytest.mark.parametrize("gone", [1, 2, 3])
 def test_a_flicker_is_no_event(gone):
     assert cases.flickers(gone).happened() == []
@@ -431,7 +439,7 @@ def test_pairs_hold_cover_gap_approach_and_area_of_the_neighbour():
     assert pair["gap"] == pytest.approx(0.0, abs=1.01)
     assert pair["approach"] == pytest.approx(1.0)
     assert (pair["last"], pair["before"]) == (431.0, 431.0)
-    assert pair["noise"] == pytest.approx(20 / np.sqrt(2))
+    assert pair["noise"] == pytest.approx(1.4826 * 20 / np.sqrt(2))
     assert np.isnan(pair["after"]).all()
     for area in (500.0, 510.0, 520.0, 530.0):
         follow(pairs, np.array([3, 7]), np.array([1.0, area]))

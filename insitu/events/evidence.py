@@ -170,8 +170,8 @@ def _describe(pairs: NDArray[np.void], histories: Histories) -> None:
     for k in np.flatnonzero(~pairs["fresh"]):
         past = histories.sightings(int(other[k]))
         areas = past[:, 3]
-        steps = np.diff(areas)
-        scatter = np.sqrt((steps * steps).mean() / 2) if len(areas) > 2 else 0.0
+        # From the median step: one jump (an earlier merger) is no scatter. 1.4826 makes it a standard deviation.
+        scatter = 1.4826 * middle(np.abs(np.diff(areas))) / np.sqrt(2) if len(areas) > 2 else 0.0
         # A digitised outline is never surer than a fraction of a pixel along its perimeter (about 3.5 √area px long).
         pairs["noise"][k] = max(scatter, 0.05 * 3.5 * np.sqrt(areas[-1]))
         pairs["last"][k], pairs["before"][k] = areas[-1], middle(areas[-5:])

@@ -74,13 +74,20 @@ def write_all(folder: Path, frames: np.ndarray) -> dict[str, Path]:
 
 
 def floor(path: Path, frames: np.ndarray, batch: np.ndarray) -> float:
-    """CPU seconds a frame for plain `preadv` of the bytes of `frames`, which lie in `path`."""
-    begin = time.process_time()
-    descriptor = os.open(path, os.O_RDONLY)
-    for k in range(len(frames)):
-        os.preadv(descriptor, [batch[k % SLOTS].data], k * frames[0].nbytes)
-    os.close(descriptor)
-    return (time.process_time() - begin) / len(frames)
+    """CPU seconds a frame for plain `preadv` of the bytes of `frames`, which lie in `path`.
+
+    Once from page boundaries and once beside them, as behind a header, which is faster where slots are page-aligned; the
+    faster one counts.
+    """
+    costs = []
+    for header in (0, 264):
+        begin = time.process_time()
+        descriptor = os.open(path, os.O_RDONLY)
+        for k in range(len(frames)):
+            os.preadv(descriptor, [batch[k % SLOTS].data], header + k * frames[0].nbytes)
+        os.close(descriptor)
+        costs.append((time.process_time() - begin) / len(frames))
+    return min(costs)
 
 
 def reader(path: Path, batch: np.ndarray) -> float:
@@ -139,7 +146,7 @@ def main() -> None:
         "",
         f"`python -m benchmarks.reading {n}`: {n} frames of {SHAPE[0]}×{SHAPE[1]}, each into one of {SLOTS} slots,",
         f"{where}; CPU time, best of {PASSES} passes. The floor is `preadv` of as many bytes from the same file",
-        "(from a raw file where the format compresses), measured in turn with each. Target: floor / reader ≥ 0.7",
+        "(from a raw file where the format compresses), the faster of two offsets. Target: floor / reader ≥ 0.7",
         "for uncompressed TIFF and MRC; swapping the bytes of a big-endian uint16 file is not part of the floor.",
         "",
         "| format | dtype | ms CPU a frame | frames/s a core | floor, ms | floor / reader |",

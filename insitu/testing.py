@@ -90,10 +90,10 @@ def _indices(reader: Reader, max_frames: int) -> list[int]:
     return [*range(max_frames - 1), n_frames - 1]
 
 
-def _read(reader: Reader, index: int) -> _Outcome:
-    """Read one frame into a guarded slot of a batch; return what came."""
+def _read(reader: Reader, index: int, before: int = 77) -> _Outcome:
+    """Read one frame into a guarded slot of a batch full of the value `before`; return what came."""
     info = reader.info
-    guard = np.array(77).astype(info.dtype)
+    guard = np.array(before).astype(info.dtype)
     batch = np.full((3, *info.shape), guard, info.dtype)
     try:
         flags = reader.read_into(index, batch[1])
@@ -138,6 +138,9 @@ def _check_order(reader: Reader, expected: dict[int, _Outcome]) -> None:
     order = np.random.default_rng(0).permutation(list(expected))
     for index in (*order, *reversed(expected)):
         _must(_read(reader, int(index)) == expected[int(index)], f"frame {index} differs when it is read out of order")
+    for index, outcome in expected.items():
+        # what was in the slot before must not shine through
+        _must(_read(reader, index, before=33) == outcome, f"frame {index} differs: its slot is not filled as a whole")
     _check_strided(reader, expected)
 
 

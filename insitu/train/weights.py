@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-SCENES, SIDE_PX, SEED = 2000, 256, 1
+SCENES, SIDE_PX, SEED = 900, 192, 1
 HYSTERESIS = 0.9
-HELD_OUT_SCENES, HELD_OUT_SEED = 200, 2
+HELD_OUT_SCENES, HELD_OUT_SEED = 100, 2
 _THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 
@@ -42,9 +42,9 @@ class Plan:
 
 
 PLANS: tuple[Plan, ...] = (
-    Plan("shallow-mixed-1", "shallow", Recipe(steps=800, batch=8, crop_px=128)),
-    Plan("unet-mixed-1", "unet", Recipe(steps=1300, batch=8, crop_px=160)),
-    Plan("resunet-mixed-1", "resunet", Recipe(steps=1500, batch=8, crop_px=160), {"pools": [2, 4, 4], "base": 4}),
+    Plan("shallow-mixed-1", "shallow", Recipe(steps=500, batch=8, crop_px=96)),
+    Plan("unet-mixed-1", "unet", Recipe(steps=700, batch=8, crop_px=128)),
+    Plan("resunet-mixed-1", "resunet", Recipe(steps=900, batch=8, crop_px=128), {"pools": [2, 4, 4], "base": 4}),
 )
 
 

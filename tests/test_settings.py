@@ -277,5 +277,7 @@ def test_an_installed_package_finds_its_presets_inside_itself(tmp_path):
         shutil.copy(root / "insitu" / name, tmp_path / "insitu" / name)
     code = "from insitu.settings import load, presets_folder; load(preset='fast'); print(presets_folder())"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+    )
     assert done.stdout.strip() == str(tmp_path / "insitu" / "configs")

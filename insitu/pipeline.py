@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from insitu.intake import Selection
     from insitu.settings import Settings
     from insitu.store.commit import RunFolder
-    from insitu.types import FrameResult
+    from insitu.types import Event, FrameResult
 
     Source = str | Path | list[str | Path] | Iterable[Any]
 
@@ -45,7 +46,8 @@ class _Hooks:
 def stream(source: Source, *, settings: Settings, selection: Selection | None = None) -> Iterator[FrameResult]:
     """Yield the result of every frame of `source`: a path, a folder, a list of files, or an iterable of 2-D arrays.
 
-    Memory stays constant. See `insitu.stream` for the short form.
+    Memory stays constant. See `insitu.stream` for the short form. Beginnings that were too short to name when the movie
+    ended are events of the run folder only.
     """
     reader = open_source(source)
     try:
@@ -123,9 +125,10 @@ def _drive(
         if interrupted:
             folder.close({"exit": EXIT_INTERRUPTED, "metrics": _metrics(engine, seen, began)})
         else:
+            last = engine.tracker.finish()
             with engine.watch.stage("tracks"):
-                tracks = _tracks(folder)
-            folder.finish(tracks, about={"metrics": _metrics(engine, seen, began)})
+                tracks = _tracks(folder, last)
+            folder.finish(tracks, about={"metrics": _metrics(engine, seen, began)}, events=last)
     counts = folder.counts
     code = EXIT_INCOMPLETE if counts["bad"] + counts["missing"] else EXIT_DONE
     return RunSummary(
@@ -183,8 +186,11 @@ def _count(seen: Progress, result: FrameResult) -> None:
         seen.problems.append((result.frame.index, ", ".join(result.flags)))
 
 
-def _tracks(folder: RunFolder) -> dict[str, Any]:
-    """Return the columns of the tracks table, from what was committed: a resumed run needs no running sums."""
+def _tracks(folder: RunFolder, last: tuple[Event, ...]) -> dict[str, Any]:
+    """Return the columns of the tracks table, from what was committed: a resumed run needs no running sums.
+
+    `last` are the events decided after the last frame.
+    """
     from insitu.tracks import TrackSummary
 
     summary = TrackSummary()
@@ -192,7 +198,7 @@ def _tracks(folder: RunFolder) -> dict[str, Any]:
         summary.add_frames(frames)
     for rows in folder.rows("particles"):
         summary.add(rows)
-    return summary.rows(folder.rows("events"))
+    return summary.rows(chain(folder.rows("events"), last))
 
 
 def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from insitu.options import EventOptions, LinkOptions
-    from insitu.types import Frame, Measured
+    from insitu.types import Event, Frame, Measured
 
 
 class Tracker:
@@ -36,7 +36,7 @@ class Tracker:
     def __init__(self, link: LinkOptions, events: EventOptions, shape: tuple[int, int]) -> None:
         self._shape = shape
         self._linker = OptimalLinker(link)
-        self._detector = EventDetector(events, shape, link.memory_frames)
+        self._detector = EventDetector(events, shape, link.memory_frames, link.blank_frames)
 
     def step(self, frame: Frame, measured: Measured, threshold: float | None, flags: tuple[str, ...]) -> FrameResult:
         """Link the particles of a used frame and decide what its arrival makes certain."""
@@ -63,6 +63,10 @@ class Tracker:
             ids=np.empty(0, np.int64),
             flags=frame.flags,
         )
+
+    def finish(self) -> tuple[Event, ...]:
+        """Return what can be said at the end of the movie and was not said before."""
+        return self._detector.finish()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything needed to go on, as named arrays."""

@@ -193,8 +193,10 @@ def write_still(run: Run, reader: Reader, path: Path, frame: int | None = None) 
     planes = int(run.labels.shape[0])
     frames = _shown(run, planes, 1)
     if frame is None:
-        merged = run.events.to_arrow(("frame", "kind")).to_pylist()
-        merges = [e["frame"] for e in merged if e["kind"] == "coalescence" and e["frame"] in frames]
+        happened = run.events.to_arrow(("frame", "kind", "touches_edge")).to_pylist()
+        merged = [e for e in happened if e["kind"] == "coalescence" and e["frame"] in frames]
+        # one that is wholly in the picture tells more
+        merges = [e["frame"] for e in sorted(merged, key=lambda e: (e["touches_edge"], e["frame"]))]
         frame = merges[0] if merges else frames[len(frames) // 2]
     overlay = Overlay(run, reader, range(frames[max(0, frames.index(frame) - _TAIL)], frame + 1, frames.step))
     figures.overlay(path, overlay.scene(frame))

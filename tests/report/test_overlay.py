@@ -138,9 +138,29 @@ def test_where_many_events_crowd_the_telling_ones_are_shown(run, reader):
 
 
 def test_the_still_prefers_a_coalescence_and_else_takes_the_middle(run, reader, tmp_path):
-    kinds = run.events.to_pandas(columns=["kind", "frame"])
-    merges = kinds.loc[kinds["kind"] == "coalescence", "frame"].tolist()
-    assert write_still(run, reader, tmp_path / "o.png") == (merges[0] if merges else 6)
+    class Told:
+        """A run that tells of other events."""
+
+        def __init__(self, *rows):
+            self.events, self._rows = (
+                self,
+                [dict(zip(("frame", "kind", "touches_edge", "y", "x"), r, strict=True)) for r in rows],
+            )
+
+        def __getattr__(self, name):
+            return getattr(run, name)
+
+        def to_arrow(self, columns):
+            return self
+
+        def to_pylist(self):
+            return self._rows
+
+    path = tmp_path / "o.png"
+    lost, at_edge, inside = (2, "lost", False, 9, 9), (3, "coalescence", True, 9, 9), (7, "coalescence", False, 9, 9)
+    assert write_still(Told(lost), reader, path) == 6
+    assert write_still(Told(lost, at_edge), reader, path) == 3
+    assert write_still(Told(lost, at_edge, inside), reader, path) == 7
     assert write_still(run, reader, tmp_path / "o.png", 3) == 3
     assert (tmp_path / "o.png").stat().st_size > 5000
 

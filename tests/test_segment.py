@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -154,6 +157,36 @@ def test_the_same_run_twice_gives_the_same_bits():
     a, b = (segment(given, Classical(), SegmentOptions()) for _ in range(2))
     for one, two in zip(a, b, strict=True):
         np.testing.assert_array_equal(one.runs.probability_sum, two.runs.probability_sum)
+
+
+def test_bfloat16_is_for_networks_only():
+    given = simulated(1)
+    exact, rough = (segment(given, Classical(), SegmentOptions(precision=p))[0] for p in ("float32", "bfloat16"))
+    np.testing.assert_array_equal(exact.runs.probability_sum, rough.runs.probability_sum)
+
+
+def test_the_device_path_needs_numpy_and_torch_alone():
+    program = """
+import sys
+for name in ("numba", "safetensors", "pydantic", "scipy", "pandas", "zarr", "skimage", "tifffile", "matplotlib"):
+    sys.modules[name] = None
+import numpy as np
+from insitu import models
+from insitu.options import PrepareOptions, SegmentOptions
+from insitu.prepare import prepare, reference
+from insitu.segment import segment
+image = np.random.default_rng(0).normal(100, 10, (64, 64)).astype(np.uint8)
+image[20:40, 20:40] -= 50
+options = PrepareOptions()
+given = prepare(image[None], options, reference([(0, image)], options))
+for name in models.names():
+    runs = segment(given, models.load(name), SegmentOptions())[0].runs
+    print(name, int((runs.stop - runs.start).sum()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    areas = dict(line.split() for line in done.stdout.splitlines())
+    assert 350 < int(areas["default"]) < 450
 
 
 def test_bfloat16_changes_few_pixels():

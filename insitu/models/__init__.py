@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from insitu.errors import CommandError
 
 if TYPE_CHECKING:
+    from insitu.registry import Entry
     from insitu.types import Model
 
 # Measured (benchmarks/results/segmentation.md): best on real gold crops, on empty supports, on one big particle.
@@ -23,7 +24,14 @@ def weights() -> tuple[str, ...]:
 
 def names() -> tuple[str, ...]:
     """Return everything `load` accepts by name."""
-    return ("default", *METHODS, *weights())
+    return ("default", *METHODS, *weights(), *_plugged())
+
+
+def _plugged() -> dict[str, Entry]:
+    """Return the models of installed packages by name."""
+    from insitu.registry import MODELS, entries
+
+    return {entry.name: entry for entry in entries("models") if entry not in MODELS}
 
 
 def load(name_or_path: str, device: str = "cpu") -> Model:
@@ -49,6 +57,9 @@ def load(name_or_path: str, device: str = "cpu") -> Model:
         from insitu.models.classical import Classical
 
         return Classical()
+    if name in (plugged := _plugged()):
+        model: Model = plugged[name].load()()
+        return model
     file = WEIGHTS_FOLDER / f"{_shipped(name)}.safetensors"
     if not file.is_file():
         file = Path(name)

@@ -114,6 +114,7 @@ def background(image: torch.Tensor, *, symmetric: bool = False) -> torch.Tensor:
 
 
 def _surface(image: torch.Tensor, degree: int, *, symmetric: bool) -> torch.Tensor:
+    import torch
     from torch.nn import functional
 
     height, width = image.shape
@@ -126,7 +127,8 @@ def _surface(image: torch.Tensor, degree: int, *, symmetric: bool) -> torch.Tens
     coefficients = _robust_fit(values, degree, symmetric=symmetric)
     y = _powers(_positions(height, values.shape[0], side), degree)
     x = _powers(_positions(width, values.shape[1], side), degree)
-    return _row(y @ coefficients, image) @ _row(x.T, image)
+    with torch.autocast(image.device.type, enabled=False):  # 8 bits of mantissa would draw steps into the surface
+        return _row(y @ coefficients, image) @ _row(x.T, image)
 
 
 def _positions(pixels: int, blocks: int, side: int) -> NDArray[np.float64]:

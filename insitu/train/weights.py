@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from insitu.errors import CommandError
+from insitu.errors import CommandError, InsituError
 from insitu.train.data import Pairs, simulated_pairs
 from insitu.train.loop import Recipe, seeded, train
 
@@ -169,4 +169,8 @@ def main(only: tuple[str, ...], out: str | None, scenes: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InsituError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)

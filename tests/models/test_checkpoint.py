@@ -150,6 +150,16 @@ def test_a_mistyped_name_is_answered_with_the_right_one(wrong, meant):
     assert f"did you mean '{meant}'?" in two_lines(caught.value)
 
 
+def test_a_model_of_another_package_is_found_by_its_name(monkeypatch):
+    from insitu import registry
+    from insitu.registry import Entry
+
+    extra = Entry("threshold", "insitu.models.classical:Classical", "from elsewhere")
+    monkeypatch.setattr(registry, "entries", lambda group: (*registry.MODELS, extra))
+    assert "threshold" in models.names()
+    assert models.load("threshold").threshold == 0.5
+
+
 def test_names_lead_to_models():
     assert models.load("default").name == models.DEFAULT
     for name in models.names():

@@ -76,8 +76,8 @@ def write_all(folder: Path, frames: np.ndarray) -> dict[str, Path]:
 def floor(path: Path, frames: np.ndarray, batch: np.ndarray) -> float:
     """CPU seconds a frame for plain `preadv` of the bytes of `frames`, which lie in `path`.
 
-    Once from page boundaries and once beside them, as behind a header, which is faster where slots are page-aligned; the
-    faster one counts.
+    Once from page boundaries and once beside them, as behind a header, which is faster where slots are page-aligned;
+    the faster one counts.
     """
     costs = []
     for header in (0, 264):

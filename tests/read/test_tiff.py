@@ -286,6 +286,60 @@ def test_ome_plane_times_become_frame_times(tmp_path):
     assert reader.info.calibration.exposure_s == pytest.approx(0.4)
 
 
+def ome_xml(size_t: int, data: str) -> str:
+    sizes = f'SizeX="41" SizeY="33" SizeC="1" SizeZ="1" SizeT="{size_t}"'
+    return (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels DimensionOrder="XYCZT" ID="Pixels:0" {sizes} Type="uint16">{data}</Pixels></Image></OME>'
+    )
+
+
+def write_ome(path, size_t, data):
+    with tifffile.TiffWriter(path) as file:
+        for k, frame in enumerate(U16):
+            file.write(frame, metadata=None, description=ome_xml(size_t, data) if k == 0 else None)
+    return path
+
+
+def test_an_ome_plane_that_is_not_in_the_file_is_missing(tmp_path):
+    data = "".join(f'<TiffData FirstT="{t}" IFD="{k}" PlaneCount="1"/>' for k, t in enumerate((0, 1, 2, 4, 5, 6, 7)))
+    reader = open_source(write_ome(tmp_path / "m.tif", 8, data))
+    assert [reader.header(k).status for k in range(8)] == ["ok"] * 3 + ["missing"] + ["ok"] * 4
+    got = check_reader(tmp_path / "m.tif")
+    assert got[3] == "missing"
+    assert (got[4] == U16[3]).all()
+
+
+def test_ome_planes_in_another_order_than_the_pages(tmp_path):
+    data = "".join(f'<TiffData FirstT="{t}" IFD="{6 - t}" PlaneCount="1"/>' for t in range(7))
+    assert (read_all(write_ome(tmp_path / "m.tif", 7, data)) == U16[::-1]).all()
+
+
+def test_an_ome_movie_spread_over_files_gives_the_frames_of_this_one(tmp_path):
+    data = "".join(
+        f'<TiffData FirstT="{t}" IFD="{t % 7}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:0</UUID></TiffData>'
+        for t, name in enumerate(["a.tif"] * 7 + ["b.tif"] * 7)
+    )
+    for name in ("a.tif", "b.tif"):
+        write_ome(tmp_path / name, 14, data)
+        assert (read_all(tmp_path / name) == U16).all()
+        assert any("spreads the movie over 2 files" in note for note in open_source(tmp_path / name).info.notes)
+
+
+def test_an_ome_count_that_no_file_can_hold(tmp_path):
+    reader = open_source(write_ome(tmp_path / "m.tif", 4_000_000_000, ""))
+    assert reader.info.n_frames < 2000
+
+
+@pytest.mark.parametrize("imagej", [False, True])
+def test_a_stack_with_one_directory_written_by_tifffile(tmp_path, imagej):
+    metadata = {"axes": "TYX"}
+    tifffile.imwrite(tmp_path / "m.tif", U16, photometric="minisblack", imagej=imagej, truncate=True, metadata=metadata)
+    with tifffile.TiffFile(tmp_path / "m.tif") as file:
+        assert len(file.pages) == 1
+    assert (read_all(tmp_path / "m.tif") == U16).all()
+
+
 def test_damaged_ome_xml_costs_the_calibration_not_the_movie(tmp_path):
     tifffile.imwrite(tmp_path / "m.tif", U16, description="<OME><Image><Pixels SizeT=", metadata=None)
     assert len(read_all(tmp_path / "m.tif")) >= 1

@@ -77,7 +77,8 @@ def line(model: str, dose: float) -> str:
     events = " · ".join(f"{scores.events[k].precision:.2f} / {scores.events[k].recall:.2f}" for k in kinds)
     return (
         f"| {model} | {dose} | {o.f1:.4f} ({o.precision:.4f} / {o.recall:.4f}) "
-        f"| {o.radius_bias_px:+.3f} ({o.radius_bias_percent:+.2f} %) | {o.radius_rms_px:.3f} ({o.radius_rms_percent:.2f} %) "
+        f"| {o.radius_bias_px:+.3f} ({o.radius_bias_percent:+.2f} %) "
+        f"| {o.radius_rms_px:.3f} ({o.radius_rms_percent:.2f} %) "
         f"| {o.centroid_rms_px:.3f} | {links.precision:.4f} / {links.recall:.4f} | {events} | {1000 * seconds:.0f} |"
     )
 

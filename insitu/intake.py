@@ -1,7 +1,8 @@
 """From an opened source to batches of frames: the reader thread, its slots, and the account of every frame.
 
 Frames come out in timeline order, each exactly once, as `ok`, `bad` (with the reason) or `missing`. Slots are
-allocated once and reused; when none is free the reader waits, so nothing is ever dropped. The only threads of the engine are here.
+allocated once and reused; when none is free the reader waits, so nothing is ever dropped.
+The only threads of the engine are here.
 """
 
 from __future__ import annotations

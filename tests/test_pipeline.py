@@ -1,4 +1,4 @@
-"""From a movie to a run folder: the same tables whatever the container, the cut, the stop; every frame accounted for."""
+"""From a movie to a run folder: the same tables whatever the container, the cut, the stop; all frames accounted for."""
 
 from __future__ import annotations
 

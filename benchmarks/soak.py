@@ -144,7 +144,8 @@ def memory(frames: int) -> list[str]:
         raise SystemExit(f"FAILED: RSS grows by {slope:.2f} MB per 10⁴ frames, files {files.min()}–{files.max()}")
     told = (
         f"{summary.total} frames of 256×256 in {seconds:.0f} s: RSS {rss[0]:.1f} MB after 1000 frames, "
-        f"{rss[-1]:.1f} MB at the end, slope {slope:+.3f} MB per 10⁴ frames; open files {int(files.min())}–{int(files.max())}."
+        f"{rss[-1]:.1f} MB at the end, slope {slope:+.3f} MB per 10⁴ frames; "
+        f"open files {int(files.min())}–{int(files.max())}."
     )
     return [told]
 

@@ -87,6 +87,7 @@ def test_the_command_writes_weights_and_both_cards(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "HELD_OUT_SCENES", 2)
     monkeypatch.setattr(weights, "SIDE_PX", 64)
     monkeypatch.setattr("insitu.models.memory.keep_large_blocks", lambda: False)
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     done = CliRunner().invoke(weights.main, ["--out", str(tmp_path), "--scenes", "8"], catch_exceptions=False)
     assert done.exit_code == 0
     assert "shallow-mixed-1  IoU" in done.output

@@ -31,6 +31,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.images)
 
+    def first(self, n: int) -> Pairs:
+        """Return the first `n` pairs: the same as if only those had been drawn."""
+        return Pairs(self.images[:n], self.masks[:n])
+
 
 def simulated_pairs(n: int, side: int, seed: int) -> Pairs:
     """Draw `n` scenes of `side`×`side` px; scene i depends on (seed, i) alone.

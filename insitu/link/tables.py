@@ -75,9 +75,9 @@ def link(
         A column is missing, a frame number is not whole, or an option is not supported.
     """
     _check(unsupported)
-    columns = _position_columns(f, pos_columns, t_column)
+    columns = position_columns(f, pos_columns, t_column)
     linked = f.copy()
-    linked[t_column] = _whole(f[t_column].to_numpy(), t_column)
+    linked[t_column] = whole_frames(f[t_column].to_numpy(), t_column)
     # By position, so that an index level of the same name is no obstacle.
     linked = linked.iloc[np.argsort(linked[t_column].to_numpy(), kind="stable")]
     times, first = np.unique(linked[t_column].to_numpy(), return_index=True)
@@ -145,7 +145,7 @@ def _link_each(
         yield time, linker.step(number, euclidean(positions) if len(positions) else positions).tolist()
 
 
-def _position_columns(f: pd.DataFrame, pos_columns: Sequence[str] | None, t_column: str) -> list[str]:
+def position_columns(f: pd.DataFrame, pos_columns: Sequence[str] | None, t_column: str) -> list[str]:
     """Return the names of the position columns; refuse a table that lacks one, or holds no numbers there."""
     columns = list(pos_columns) if pos_columns is not None else [c for c in ("z", "y", "x") if c != "z" or "z" in f]
     hint = "name the columns with pos_columns=[…] and t_column=…"
@@ -194,7 +194,7 @@ def _linker(
     return linker, to_eucl or (lambda positions: positions / scale)
 
 
-def _whole(times: NDArray[Any], t_column: str) -> NDArray[np.int64]:
+def whole_frames(times: NDArray[Any], t_column: str) -> NDArray[np.int64]:
     """Return frame numbers as int64; refuse what is not a whole number."""
     try:
         exact = np.asarray(times, np.float64) if not np.issubdtype(times.dtype, np.integer) else times

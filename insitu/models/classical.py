@@ -75,6 +75,7 @@ class Classical:
 
 def _probability(image: torch.Tensor) -> torch.Tensor:
     import torch
+    from torch.nn import functional
 
     ladder = _ladder(flattened(image))
     ladder = _levelled(ladder, _detected(ladder))
@@ -82,16 +83,62 @@ def _probability(image: torch.Tensor) -> torch.Tensor:
     out = torch.zeros(image.numel(), device=image.device)
     if not bool(detected.any()):
         return out.reshape(image.shape)
-    contrast = _contrast(ladder[_CONTRAST_WIDTH][0], detected).flatten()
+    cells = functional.max_pool2d(detected[None, None].float(), _CELL_PX, ceil_mode=True)[0, 0] > 0
+    label = _cell_components(cells)
+    contrast = _contrast(ladder[_CONTRAST_WIDTH][0], detected, cells, label).flatten()
     level = _outline_level(contrast, float(contrast[detected.flatten()].median()))
     near = level.nonzero().squeeze(1)  # pixels of particles and those around; the rest costs nothing
     level = level[near]
     score = torch.full_like(level, -torch.inf)
     for smoothed, noise in reversed(ladder):
-        usable = (level >= _EDGE_SIGMA * noise) | torch.isinf(score)
+        usable = level >= _EDGE_SIGMA * noise
         score = torch.where(usable, (smoothed.flatten()[near] - level) / noise, score)
+    faint = torch.isinf(score)
+    if bool(faint.any()):
+        place = _everywhere(torch.where(cells, label + 1, 0).float(), image.shape).flatten()[near[faint]].long() - 1
+        score[faint] = _faint_score(
+            ladder, label.flatten(), cells, pixel=near[faint], level=level[faint], particle=place
+        )
     out[near] = torch.sigmoid(_LOGISTIC_PER_SIGMA * score)
     return out.reshape(image.shape)
+
+
+def _faint_score(
+    ladder: Ladder,
+    label: torch.Tensor,
+    cells: torch.Tensor,
+    *,
+    pixel: torch.Tensor,
+    level: torch.Tensor,
+    particle: torch.Tensor,
+) -> torch.Tensor:
+    """Score pixels whose level drowns in the noise at every width, at the width that shows their particle best.
+
+    There the level is at most half of the particle's height, which a small particle has lost by smoothing.
+    """
+    import torch
+    from torch.nn import functional
+
+    heights = []
+    for smoothed, noise in ladder:
+        most = functional.max_pool2d(smoothed[None, None], _CELL_PX, ceil_mode=True)[0, 0]
+        height = torch.zeros(label.numel(), device=label.device)
+        heights.append(height.scatter_reduce_(0, label, torch.where(cells, most / noise, 0.0).flatten(), "amax"))
+    most, width = torch.stack(heights).max(dim=0)
+    score = torch.zeros_like(level)
+    for k, (smoothed, noise) in enumerate(ladder):
+        cut = level.minimum(0.5 * noise * most[particle])
+        score = torch.where(width[particle] == k, (smoothed.flatten()[pixel] - cut) / noise, score)
+    return score
+
+
+def _everywhere(cells: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Give every pixel the value of its cell (h, w), or the largest of the cells around it; (H, W)."""
+    from torch.nn import functional
+
+    around = functional.max_pool2d(cells[None, None], 3, stride=1, padding=1)
+    full = functional.interpolate(around, scale_factor=_CELL_PX, mode="nearest")[0, 0]
+    return full[: shape[0], : shape[1]]
 
 
 def _ladder(flat: torch.Tensor) -> Ladder:
@@ -144,24 +191,18 @@ def _outline_level(contrast: torch.Tensor, typical: float) -> torch.Tensor:
     return (contrast * low).clamp(min=_OUTLINE_SHARE * typical).minimum(contrast * high)
 
 
-def _contrast(image: torch.Tensor, detected: torch.Tensor) -> torch.Tensor:
+def _contrast(image: torch.Tensor, detected: torch.Tensor, cells: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     """Return at every pixel the contrast of the particle it belongs to or borders on, 0 elsewhere; (H, W).
 
     Particles are told apart on a grid of 4 px cells. The contrast is the mean over the particle, weighted with the
     contrast itself, so that its slopes count less than its plateau.
     """
     import torch
-    from torch.nn import functional
 
-    cells = functional.max_pool2d(detected[None, None].float(), _CELL_PX, ceil_mode=True)[0, 0] > 0
     weight = torch.where(detected, image.clamp(min=0.0), 0.0)
-    label = _cell_components(cells).flatten()
-    first, second = (_sums(label, power) for power in (weight, weight * weight))
+    first, second = (_sums(label.flatten(), power) for power in (weight, weight * weight))
     mean = (second.double() / first.clamp(min=1).double()).float()
-    contrast = torch.where(cells, mean[label].reshape(cells.shape), 0.0)
-    around = functional.max_pool2d(contrast[None, None], 3, stride=1, padding=1)
-    full = functional.interpolate(around, scale_factor=_CELL_PX, mode="nearest")[0, 0]
-    return full[: image.shape[0], : image.shape[1]]
+    return _everywhere(torch.where(cells, mean[label], 0.0), image.shape)
 
 
 def _sums(label: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+import insitu
 from insitu import models
 from insitu.models import background as surfaces
 from insitu.models.classical import Classical, _cell_components
@@ -181,3 +182,31 @@ def test_the_rods_in_liquid(samples):
     counts = [len(areas(m)) for m in mask_of(frames, "default")]
     assert all(4 <= n <= 8 for n in counts)
     assert 5 <= np.median(counts) <= 7
+
+
+@pytest.mark.parametrize("correlation_px", [0.0, 1.2])
+def test_small_faint_particles_do_not_vanish_all_at_once(correlation_px):
+    """As contrast rises particles come in one by one; nowhere does a frame lose what a fainter one showed."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(3)
+    side, places = 240, [(y, x) for y in range(20, 230, 25) for x in range(20, 230, 25)]
+    noise = rng.normal(0, 1, (side, side))
+    noise = ndimage.gaussian_filter(noise, correlation_px) if correlation_px else noise
+    noise /= noise.std()
+    yy, xx = np.mgrid[:side, :side]
+    dots = sum(np.exp(-((yy - y) ** 2 + (xx - x) ** 2) / (2 * 2.5**2)) for y, x in places)
+    found = []
+    for contrast in np.linspace(3, 14, 12):
+        image = (1000 - 20 * noise - 20 * contrast * dots).astype(np.uint16)
+        (result,) = insitu.stream([image], model="classical", settings={"segment.polarity": "dark"})
+        found.append(len(result.particles))
+    assert found[-1] == len(places)
+    assert all(later >= earlier - 3 for earlier, later in pairwise(found)), found
+
+
+def test_a_real_movie_of_small_dots_keeps_them(samples):
+    movie = samples / "movies" / "bulk_water_optical.mov"
+    pytest.importorskip("av")
+    counts = [len(r.particles) for r in insitu.stream(movie, model="classical", frames=(0, 60, 12))]
+    assert min(counts) > 0.85 * max(counts) > 300

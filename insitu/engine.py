@@ -5,6 +5,7 @@ The same for a file, a folder or a list; it knows neither the run folder nor the
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from insitu.errors import CommandError
@@ -15,8 +16,9 @@ from insitu.runs import components
 from insitu.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
+    from insitu.intake import FrameBatch
     from insitu.settings import Settings
     from insitu.types import Calibration, FrameResult, Model, Reader, Reference, Segmented
 
@@ -76,16 +78,20 @@ class Engine:
         self.region = self._region(prepare.crop)
         self.tracker = Tracker(settings.link, settings.events, self.region[2:])
 
-    def results(self, first_plane: int = 0) -> Iterator[FrameResult]:
+    def results(self, first_plane: int = 0) -> Generator[FrameResult]:
         """Yield one result per frame from plane `first_plane` on, in frame order.
 
         The pixels in ``result.frame.image`` belong to a slot and are valid until the next result is asked for.
         """
+        # however this ends, the reader's thread has ended when it returns: nobody reads from a source that is closed
+        with closing(self.intake.batches(first_plane, self.total)) as batches:
+            yield from self._analysed(batches)
+
+    def _analysed(self, batches: Iterator[FrameBatch]) -> Iterator[FrameResult]:
         from insitu.prepare import prepare
         from insitu.segment import segment
 
         options = self.settings.segment
-        batches = self.intake.batches(first_plane, self.total)
         while True:
             with self.watch.stage("wait for frames"):
                 batch = next(batches, None)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu.errors import BadFrame, EndOfSource, InputError
+from insitu.errors import BadFrame, CommandError, EndOfSource, InputError
 from insitu.read import judge
+from insitu.read.calibration import GIVEN_FPS
 from insitu.types import Frame, Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -28,11 +29,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The frames ``start + k·step`` below `stop` of the source's timeline; `stop` None means to its end."""
+    """The frames ``start + k·step`` below `stop` of the source's timeline; `stop` None means to its end.
+
+    Raises
+    ------
+    CommandError
+        A negative number, or a step below 1.
+    """
 
     start: int = 0
     stop: int | None = None
     step: int = 1
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.step < 1 or (self.stop is not None and self.stop < 0):
+            message = f"frames {self.start}:{'' if self.stop is None else self.stop}:{self.step} cannot be selected"
+            raise CommandError(message, "give start and stop ≥ 0 and a step ≥ 1, for example 0:2000:10")
 
     def frame(self, plane: int) -> int:
         """Return the source frame of label plane `plane`."""
@@ -88,6 +100,9 @@ class Intake:
         self._slots = max(2, -(-prefetch // batch) + 1)
         self._on_bad = on_bad
         self._held: dict[int, Frame] = {}
+        self._rate_given = calibration.s_source == GIVEN_FPS
+        # the beat that the source's own times are judged by is its own, not the rate that the user puts in its place
+        self._beat_s = (reader.info.calibration if self._rate_given else calibration).s_per_frame
 
     def frame(self, plane: int, slot: NDArray[Any]) -> Frame:
         """Read plane `plane` into `slot` (H, W) and account for it.
@@ -133,7 +148,7 @@ class Intake:
                 break
         return [(f.index, f.image) for f in self._held.values() if f.image is not None]
 
-    def batches(self, first_plane: int, total: int | None) -> Iterator[FrameBatch]:
+    def batches(self, first_plane: int, total: int | None) -> Generator[FrameBatch]:
         """Yield batches from plane `first_plane` on; a batch's slot is reused once the next one is asked for."""
         height, width = self._reader.info.shape
         free: queue.Queue[NDArray[Any]] = queue.Queue()
@@ -202,14 +217,13 @@ class Intake:
     def _time(self, index: int, header: Header) -> float | None:
         """Return the start of exposure: the user's frame rate, else the frame's own time, else the header's rate."""
         step = self._calibration.s_per_frame
-        given = self._calibration.s_source.startswith("given")
-        if header.time_s is not None and not given:
+        if header.time_s is not None and not self._rate_given:
             return header.time_s
         return None if step is None else index * step
 
     def _irregular(self, index: int, header: Header) -> tuple[str, ...]:
         """Flag a frame whose own time is more than a tenth of a frame off the regular beat since the frame before."""
-        step = self._calibration.s_per_frame
+        step = self._beat_s
         if header.time_s is None or not step or index == 0:
             return ()
         before = self._header(index - 1).time_s

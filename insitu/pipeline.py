@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -115,12 +116,13 @@ def _drive(
     hooks: _Hooks,
 ) -> RunSummary:
     """Run the loop into an open folder; finish it unless `stop` was set."""
-    seen = Progress(engine.total, done=folder.committed, resumed_from=folder.committed, notes=folder.notes)
+    seen = _progress(engine, folder)
     interrupted = False
     if not folder.finished:
         if folder.state:
             engine.tracker.restore(folder.state)
-        interrupted = _loop(engine, folder, seen, hooks)
+        with closing(engine.results(folder.committed)) as results:
+            interrupted = _loop(results, engine, folder, seen, hooks)
         folder.commit(engine.tracker.state())
         if interrupted:
             folder.close({"exit": EXIT_INTERRUPTED, "metrics": _metrics(engine, seen, began)})
@@ -147,15 +149,32 @@ def _drive(
     )
 
 
+def _progress(engine: Engine, folder: RunFolder) -> Progress:
+    """Return the state of a run that begins, or that goes on with what is committed."""
+    counts = folder.counts
+    return Progress(
+        engine.total,
+        done=folder.committed,
+        used=counts["ok"],
+        bad=counts["bad"],
+        missing=counts["missing"],
+        particles=counts["particles"],
+        events=counts["events"],
+        resumed_from=folder.committed,
+        notes=folder.notes,
+    )
+
+
 def _loop(
+    results: Iterator[FrameResult],
     engine: Engine,
     folder: RunFolder,
     seen: Progress,
     hooks: _Hooks,
 ) -> bool:
     """Hand every result to the folder, committing when a unit is full; return True when `stop` ended it early."""
-    rate = Rate()
-    for result in engine.results(folder.committed):
+    rate = Rate(seen.done)
+    for result in results:
         with engine.watch.stage("store"):
             folder.add(replace(result, frame=replace(result.frame, image=None)))
             if result.frame.status != "ok":
@@ -182,8 +201,7 @@ def _count(seen: Progress, result: FrameResult) -> None:
     seen.missing += status == "missing"
     seen.particles += len(result.particles)
     seen.events += len(result.events)
-    if status != "ok":
-        seen.problems.append((result.frame.index, ", ".join(result.flags)))
+    seen.problems = [] if status == "ok" else [(result.frame.index, ", ".join(result.flags))]
 
 
 def _tracks(folder: RunFolder, last: tuple[Event, ...]) -> dict[str, Any]:
@@ -218,7 +236,7 @@ def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrit
         bin=binning,
     )
     about = {
-        "source": {"fingerprint": fingerprint(source)},
+        "source": {"fingerprint": fingerprint(source, out)},
         "identity": identity(engine),
         "reference": asdict(engine.reference),
         "host": {"machine": platform.machine(), "system": platform.platform(), "python": platform.python_version()},

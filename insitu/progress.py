@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class Progress:
     """What a user sees while a run goes on; `total` is None for a source of unknown length.
 
-    `notes` are sentences of the run folder that a user must see (a stale lock taken over, nothing left to do).
+    `problems` says what is wrong with the frame just done (empty where it could be used): all are in
+    ``problems.jsonl``, and a movie may have a million. `notes` are sentences of the run folder that a user must see (a
+    stale lock taken over, nothing left to do).
     """
 
     total: int | None
@@ -72,10 +74,10 @@ class Stopwatch:
 
 
 class Rate:
-    """Frames per second over the last five seconds."""
+    """Frames per second over the last five seconds; `done` frames were done before (by a run that is resumed)."""
 
-    def __init__(self) -> None:
-        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+    def __init__(self, done: int = 0) -> None:
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), done)])
 
     def __call__(self, done: int) -> float:
         """Return the rate after `done` frames."""

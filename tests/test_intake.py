@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from insitu.errors import BadFrame, EndOfSource, InputError
+from insitu.errors import BadFrame, CommandError, EndOfSource, InputError
 from insitu.intake import Intake, Selection
 from insitu.types import Calibration, Header, SourceInfo
 
@@ -189,3 +190,17 @@ def test_time_is_unknown_unless_someone_knows_it():
     assert [t for t, _ in seconds(known, times)] == times
     assert [t for t, _ in seconds(given, times)] == [0.0, 0.5, 1.0, 1.5]
     assert [f for _, f in seconds(known, times)] == [(), (), (), ("irregular time",)]
+
+
+def test_a_given_rate_does_not_make_the_sources_own_times_irregular():
+    reader = Played([3, 4, 5, 6], times=[0.0, 0.5, 1.0, 2.0])
+    reader.info = replace(reader.info, calibration=Calibration(s_per_frame=0.5, s_source="header"))
+    intake = Intake(reader, Calibration(s_per_frame=0.0025, s_source="given: --fps"), Selection())
+    slot = np.empty((4, 6), np.uint8)
+    assert [intake.frame(k, slot).flags for k in range(4)] == [(), (), (), ("irregular time",)]
+
+
+@pytest.mark.parametrize("wrong", [(-3, None, 1), (0, -1, 1), (0, None, 0), (0, 10, -1)])
+def test_a_selection_that_selects_nothing_is_refused_with_a_hint(wrong):
+    with pytest.raises(CommandError, match="cannot be selected"):
+        Selection(*wrong)

@@ -20,6 +20,8 @@ import insitu
 from insitu.errors import CommandError, InputError
 from insitu.intake import Selection
 from insitu.pipeline import process
+from insitu.progress import Rate
+from insitu.read.tiff import TiffReader
 from insitu.settings import Settings
 
 SETTINGS = Settings().replace(
@@ -302,3 +304,83 @@ def test_sixteen_bit_keeps_its_range(tmp_path, whole):
     part, full = (insitu.open(p).particles.to_pandas() for p in (tmp_path / "out", whole))
     np.testing.assert_allclose(part["mean_intensity"], full["mean_intensity"] * 200 + 1000, rtol=1e-2)
     assert part["mean_intensity"].min() > 255
+
+
+def test_the_reader_thread_has_ended_before_the_source_is_closed(movie, tmp_path, monkeypatch):
+    seen = []
+    close = TiffReader.close
+
+    def closed(reader):
+        seen.append([t.name for t in threading.enumerate() if t.name == "insitu-reader"])
+        close(reader)
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(TiffReader, "close", closed)
+    monkeypatch.setattr("insitu.engine.measure", fails)
+    with pytest.raises(MemoryError):
+        process(movie, tmp_path / "out", SETTINGS)
+    assert seen == [[]]
+    about = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (about["status"], about["exit"]) == ("interrupted", 6)
+
+
+def test_progress_of_a_resumed_run_counts_what_was_done_before_and_not_its_speed(tmp_path):
+    images = [np.zeros((96, 128), np.uint8) if k == 2 else image for k, image in enumerate(discs())]
+    source = write_tiff(tmp_path / "movie.tif", images)
+    stop, seen = threading.Event(), []
+
+    def watch(progress):
+        seen.append((progress.done, progress.used, progress.bad, progress.particles, list(progress.problems)))
+        if progress.done == 12:
+            stop.set()
+
+    process(source, tmp_path / "out", SETTINGS, progress=watch, stop=stop)
+    process(source, tmp_path / "out", SETTINGS, progress=watch, resume=True)
+    assert [s[:3] for s in seen] == [(k, k - (k > 2), int(k > 2)) for k in range(1, 25)]
+    assert seen[-1][3] == len(insitu.open(tmp_path / "out").particles)
+    assert [s[4] for s in seen if s[4]] == [[(2, "all zero")]]
+    rate = Rate(1_000_000)
+    time.sleep(0.001)
+    assert rate(1_000_001) <= 1000
+
+
+def test_a_resumed_run_keeps_its_selection_of_frames(movie, tmp_path):
+    stop = threading.Event()
+    stop.set()
+    process(movie, tmp_path / "out", SETTINGS, selection=Selection(0, 20), stop=stop)
+    with pytest.raises(CommandError, match="selection stop was 20, now 24"):
+        process(movie, tmp_path / "out", SETTINGS, selection=Selection(0, 24), resume=True)
+
+
+@pytest.mark.parametrize("form", ["list", "pattern", "member"])
+def test_a_source_of_several_files_is_recognised(form, tmp_path):
+    import zarr
+
+    def source(name, seed):
+        folder = tmp_path / name
+        folder.mkdir()
+        if form == "member":
+            store = zarr.create_group(str(folder / "m.zarr"))
+            store.create_array("a", data=np.stack(discs(seed=seed)), chunks=(1, 96, 128))
+            return f"{folder / 'm.zarr'}::a"
+        for k, image in enumerate(discs(seed=seed)):
+            tifffile.imwrite(folder / f"frame_{k:02}.tif", image)
+        return str(folder / "*.tif") if form == "pattern" else [str(p) for p in sorted(folder.iterdir())]
+
+    stop = threading.Event()
+    stop.set()
+    first, other = source("a", 0), source("b", 1)
+    process(first, tmp_path / "out", SETTINGS, stop=stop)
+    with pytest.raises(CommandError, match="fingerprint"):
+        process(other, tmp_path / "out", SETTINGS, resume=True)
+    assert process(first, tmp_path / "out", SETTINGS, resume=True).exit_code == 0
+
+
+def test_a_run_folder_inside_the_folder_of_images_does_not_change_the_source(tmp_path):
+    stop = threading.Event()
+    stop.set()
+    folder = as_folder(tmp_path)
+    process(folder, folder / "out", SETTINGS, stop=stop)
+    assert process(folder, folder / "out", SETTINGS, resume=True).resumed_from == 1

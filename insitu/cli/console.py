@@ -118,7 +118,7 @@ class Meter:
             )
 
     def _report_problems(self, problems: list[tuple[int, str]]) -> None:
-        for frame, reason in problems[self._problems :]:
+        for frame, reason in problems:
             self._problems += 1
             self._console.emit("problem", frame=frame, reason=reason)
             if self._problems <= _SHOWN_PROBLEMS:

@@ -36,6 +36,8 @@ _EXIT_PIPE = 141  # 128 + SIGPIPE: whoever read our stdout has gone, which is no
 class Terminated(KeyboardInterrupt):
     """SIGTERM: cleaned up after like Ctrl-C, with an exit code of its own."""
 
+    exit_code = EXIT_TERMINATED
+
 
 def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Invoke `command`; whatever happens becomes an exit code, and an error its two lines on stderr."""

@@ -131,7 +131,8 @@ def check_same(
     """Compare the run that a folder holds with the one that is to be resumed.
 
     Compared are the settings (but `FREE_SETTINGS`), the source's shape, dtype and fingerprint, the calibration, the
-    geometry, and whatever the caller put into ``about["identity"]`` (device type, versions, model).
+    geometry, the selected frames, and whatever the caller put into ``about["identity"]`` (device type, versions,
+    model).
 
     Raises
     ------
@@ -156,6 +157,7 @@ _COMPARED: dict[str, tuple[str, ...]] = {
     "source": ("height", "width", "dtype", "fingerprint"),
     "calibration": ("nm_per_px", "s_per_frame"),
     "geometry": (),
+    "selection": (),
     "identity": (),
 }
 

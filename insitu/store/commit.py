@@ -11,7 +11,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, CommandError, InputError, ResourceError
+from insitu.errors import (
+    EXIT_BUG,
+    EXIT_DONE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_RESOURCE,
+    CommandError,
+    InputError,
+    ResourceError,
+)
 from insitu.store import layout, place
 from insitu.store.about import begin, check_same, encode, now, plain, read_about
 from insitu.store.disk import Disk, failpoint
@@ -269,7 +278,7 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close({"exit": _exit_code(error)} if error is not None else None)
 
     def _complete(self) -> None:
         """Make the final tables and end the run; every step can be repeated after a kill."""
@@ -320,6 +329,12 @@ def _opening(out: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise _failure(out, error, 0) from error
+
+
+def _exit_code(error: BaseException) -> int:
+    """Return the code with which the command line ends after `error`."""
+    own = {KeyboardInterrupt: EXIT_INTERRUPTED, MemoryError: EXIT_RESOURCE}
+    return int(getattr(error, "exit_code", own.get(type(error), EXIT_BUG)))
 
 
 def _failure(out: Path, error: OSError, safe: int) -> ResourceError:

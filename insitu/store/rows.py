@@ -25,13 +25,13 @@ _MEASURED = tuple(f.name for f in fields(Particles))
 class Clock:
     """Start of exposure of each frame in s since frame 0: the source's own where it has one, else index × frame time.
 
-    Events are decided some frames after they happened, so times of the last `memory` frames are kept where they do not
-    follow from the frame time.
+    Events are decided some frames after they happened, so times of the last `memory` frames, `step` apart, are kept
+    where they do not follow from the frame time.
     """
 
-    def __init__(self, calibration: Calibration, memory: int = 4096) -> None:
+    def __init__(self, calibration: Calibration, memory: int = 4096, step: int = 1) -> None:
         self._frame_time = calibration.s_per_frame
-        self.memory = memory
+        self.memory, self._step = memory, step
         self._known: OrderedDict[int, float] = OrderedDict()
 
     def see(self, frame: Frame) -> float | None:
@@ -47,7 +47,7 @@ class Clock:
         if time_s == self._regular(index):
             return
         self._known[index] = time_s
-        while self._known and next(iter(self._known)) <= index - self.memory:
+        while self._known and next(iter(self._known)) <= index - self.memory * self._step:
             self._known.popitem(last=False)
 
     def time(self, index: int) -> float | None:

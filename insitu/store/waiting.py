@@ -17,7 +17,7 @@ class Waiting:
     """The frames of a unit that is not committed yet."""
 
     def __init__(self, info: RunInfo) -> None:
-        self.clock = Clock(info.calibration)
+        self.clock = Clock(info.calibration, step=info.step)
         self.results: list[FrameResult] = []
         self._times: list[float | None] = []
         height, width = plane_shape(info)

@@ -14,13 +14,14 @@ import pytest
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_cases import ABOUT, SETTINGS, UNKNOWN, World, analyse, digest, image, info, tracks
+from store_cases import ABOUT, CALIBRATED, SETTINGS, UNKNOWN, World, analyse, digest, image, info, tracks
 
 from insitu.errors import CommandError, InputError, ResourceError
 from insitu.options import StoreOptions
 from insitu.store.commit import RunFolder
 from insitu.store.disk import Disk
 from insitu.store.log import read_log
+from insitu.store.rows import Clock
 from insitu.types import Calibration, Sink
 
 FRAMES = 150
@@ -124,6 +125,14 @@ def test_events_take_the_recorded_time_of_their_frame(tmp_path):
         folder.finish({}, events=world.last_events())
     events = pd.read_parquet(out / "events.parquet")
     assert np.array_equal(events.time_s, events.frame**2 / 8)
+
+
+def test_times_of_frames_far_apart_are_kept_as_long_as_those_of_neighbours():
+    clock = Clock(CALIBRATED, memory=4, step=1000)
+    for k in range(6):
+        clock.remember(1000 * k, k / 8)
+    assert [clock.time(1000 * k) for k in range(2, 6)] == [k / 8 for k in range(2, 6)]
+    assert clock.time(1000) == 1000 * CALIBRATED.s_per_frame
 
 
 def test_unknown_calibration_gives_no_physical_columns(tmp_path):

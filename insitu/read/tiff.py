@@ -97,7 +97,7 @@ class TiffReader:
         pages = np.asarray(full, np.int64)
         images = self._story.images
         offset = self._pages.offset[full[0]]
-        if images is not None and images > len(full) and offset >= 0:
+        if images is not None and images > len(full) and self._in_one_block(full, images, frame_bytes):
             # ImageJ beyond 4 GB: one directory, then `images` frames one after the other
             images, note = credible(images, self._file.size - offset, frame_bytes, self._name)
             self._frame_page = np.full(images, full[0], np.int64)
@@ -115,6 +115,18 @@ class TiffReader:
             self._notes += (f"cut short: {images} frames declared, {len(full)} found",)
         self._frame_page = pages
         self._frame_offset = np.where(pages >= 0, np.asarray(self._pages.offset, np.int64)[pages], -1)
+
+    def _in_one_block(self, full: list[int], images: int, frame_bytes: int) -> bool:
+        """Whether `images` frames follow the first page's pixels without a gap, as far as the directories show.
+
+        In a file cut short whose writer put a directory before each frame, the bytes behind the first frame are no
+        frame: reading on would give pixels of two frames and a directory as one.
+        """
+        begin = self._pages.offset[full[0]]
+        directories = np.array([*self._pages.at[1:], tp.next_directory(self._file, self._pages)], np.float64)
+        among = (directories >= begin) & (directories < begin + frame_bytes * images)
+        found = np.asarray(self._pages.offset, np.int64)[full]
+        return begin >= 0 and not among.any() and bool((np.diff(found) == frame_bytes).all())
 
     def header(self, index: int) -> Header:
         """Return page and recorded time of frame `index`; a plane that the file's metadata leave out is missing."""

@@ -125,6 +125,11 @@ def walk(file: OpenFile) -> Pages:
     return pages
 
 
+def next_directory(file: OpenFile, pages: Pages) -> int:
+    """Return where the last page says that the next directory lies (there may be none to be read); 0 at the end."""
+    return _entries(file, pages, pages.at[-1])[1]
+
+
 def _add_page(file: OpenFile, pages: Pages, known: dict[Form, int], at: int) -> int:
     """Append the page whose directory lies at `at`; return the offset of the next directory."""
     entries, following = _entries(file, pages, at)

@@ -245,3 +245,28 @@ def test_random_damage_gives_frames_bad_frames_or_a_refusal(tmp_path, layout):
     assert seen <= {"frames", "bad frames", "refused"}
     assert "refused" in seen
     assert len(seen) >= 2
+
+
+@pytest.mark.parametrize("pages", [1, 2, 4])
+def test_a_cut_imagej_file_with_a_directory_before_each_frame_gives_no_bytes_of_directories_as_pixels(tmp_path, pages):
+    path = tmp_path / "m.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for k, frame in enumerate(FRAMES):
+            text = f"ImageJ=1.54f\nimages={len(FRAMES)}\nslices={len(FRAMES)}\n" if k == 0 else None
+            writer.write(frame, contiguous=False, description=text, metadata=None)
+    assert outcomes(path) == ["ok"] * len(FRAMES)
+    with tifffile.TiffFile(path) as whole:
+        cut = whole.pages[pages].offset + 20  # inside the directory of the next page
+    path.write_bytes(path.read_bytes()[:cut])
+    got = outcomes(path)
+    assert got[:pages] == ["ok"] * pages
+    assert "wrong pixels" not in got
+
+
+def test_a_cut_imagej_file_with_its_frames_in_one_block_keeps_the_frames_that_are_there(tmp_path):
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, FRAMES, imagej=True, photometric="minisblack")
+    with tifffile.TiffFile(path) as whole:
+        begin = whole.pages[0].dataoffsets[0]
+    path.write_bytes(path.read_bytes()[: begin + 3 * FRAMES[0].nbytes + 10])
+    assert outcomes(path) == ["ok"] * 3 + ["truncated"] * (len(FRAMES) - 3)

@@ -16,7 +16,7 @@ def config() -> None:
     """Show, explain and check settings."""
 
 
-@config.command()
+@config.command(short_help="Print the settings of a run, and where each comes from.")
 @settings_options
 @click.option("--changed", is_flag=True, help="Only what differs from base.")
 @click.option("--explained", is_flag=True, help="With meaning and allowed values, as a file to edit.")
@@ -53,24 +53,25 @@ def show(
         click.echo(settings.to_toml(explained=explained), nl=False)
 
 
-@config.command()
+@config.command(short_help="Say what a setting means, and what is allowed.")
 @click.argument("key")
 @debug_option
 def explain(key: str) -> None:
-    """Say what the setting KEY means, its default and what is allowed."""
-    from insitu.settings import find
+    """Say what the setting KEY, or every setting of a stage, means, its default and what is allowed."""
+    from insitu.settings import catalogue, find
     from insitu.settings.catalogue import to_toml
 
-    setting = find(key)
-    default = to_toml(setting.default)
-    click.echo(setting.key)
-    click.echo(f"  {setting.doc.text}")
-    click.echo(f"  allowed   {setting.allowed}")
-    click.echo(f"  default   {default}")
-    click.echo(f"  change    --set {setting.key}={default}")
+    settings = [s for s in catalogue().values() if s.stage == key] or [find(key)]
+    for setting in settings:
+        default = to_toml(setting.default)
+        click.echo(setting.key)
+        click.echo(f"  {setting.doc.text}")
+        click.echo(f"  allowed   {setting.allowed}")
+        click.echo(f"  default   {default}")
+        click.echo(f"  change    --set {setting.key}={default}")
 
 
-@config.command()
+@config.command(short_help="Check a settings file, and print what it changes.")
 @click.argument("file")
 @debug_option
 def check(file: str) -> None:

@@ -21,7 +21,7 @@ def models() -> None:
     """List and show the models that ship with insitu."""
 
 
-@models.command("list")
+@models.command("list", short_help="Print every model with its score on held-out images.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @debug_option
 def list_models(*, as_json: bool) -> None:
@@ -37,7 +37,7 @@ def list_models(*, as_json: bool) -> None:
         click.echo("  ".join([*(cell.ljust(w) for cell, w in zip(row[:4], widths, strict=True)), row[4]]).rstrip())
 
 
-@models.command()
+@models.command(short_help="Print the card of a model: data, recipe, scores.")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @debug_option

@@ -43,12 +43,13 @@ def positive(_context: click.Context, option: click.Parameter, value: str | None
     if value is None:
         return None
     name = option.opts[0]
+    example = f"write for example {name} {400 if name in {'--fps', '--camera'} else 40 if name == '--dose' else 0.2}"
     try:
         number = float(value)
     except ValueError:
-        raise CommandError(f"{name} {value} is not a number", f"write for example {name} 0.2") from None
+        raise CommandError(f"{name} {value} is not a number", example) from None
     if not 0 < number < float("inf"):
-        raise CommandError(f"{name} {value} is not above zero", f"write for example {name} 0.2")
+        raise CommandError(f"{name} {value} is not above zero", example)
     return number
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import tomllib
-from math import inf
+from dataclasses import replace
+from math import inf, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -114,7 +115,10 @@ def wanted(wishes: Wishes) -> SimulationSettings:
     layers.append(({k: v for k, v in named.items() if v is not None}, "given as an option"))
     for layer, origin in layers:
         values |= simple(SimulationSettings, layer, origin, title="the simulation")
-    return SimulationSettings(**values)
+    settings = SimulationSettings(**values)
+    if "particles" in values:
+        return settings
+    return replace(settings, particles=_as_dense(settings, SimulationSettings()))
 
 
 def make_room(folder: Path, *, overwrite: bool) -> None:
@@ -179,6 +183,12 @@ def listed() -> str:
 def occupied(path: Path) -> int:
     """Return the bytes of a file, or of the files in a folder."""
     return sum(p.stat().st_size for p in path.iterdir()) if path.is_dir() else path.stat().st_size
+
+
+def _as_dense(settings: SimulationSettings, usual: SimulationSettings) -> int:
+    """Return how many particles lie as densely in a frame as by default, measured in their own diameters."""
+    in_diameters = [prod(s.shape) * (s.nm_per_px / s.mean_diameter_nm) ** 2 for s in (settings, usual)]
+    return max(1, round(usual.particles * in_diameters[0] / in_diameters[1]))
 
 
 def _override(text: str) -> tuple[str, Any]:

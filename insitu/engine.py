@@ -54,6 +54,7 @@ class Engine:
         given = settings.calibration
         self.calibration: Calibration = calibrated(reader.info, given.nm_per_px, given.fps)
         self.total = self.selection.planes(reader.info.n_frames)
+        self.region = region(reader.info.shape, settings.prepare.crop)
         if self.total == 0:
             message = f"no frames to analyse: '{reader.info.path}' has {reader.info.n_frames}"
             raise CommandError(message, "choose frames that exist: --frames START:STOP:STEP")
@@ -75,7 +76,6 @@ class Engine:
             reference = preparing.reference(frames, prepare, options.polarity)
         self.reference = reference
         self.watch = Stopwatch()
-        self.region = self._region(prepare.crop)
         self.tracker = Tracker(settings.link, settings.events, self.region[2:])
 
     def results(self, first_plane: int = 0) -> Generator[FrameResult]:
@@ -114,16 +114,23 @@ class Engine:
                     result = self.tracker.step(frame, measured, found.threshold, (*frame.flags, *found.flags))
                 yield result
 
-    def _region(self, crop: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:
-        """Return the analysed region as (y0, x0, height, width) in camera px."""
-        height, width = self.reader.info.shape
-        if crop is None:
-            return 0, 0, height, width
-        y0, x0, y1, x1 = crop
-        if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
-            message = f"prepare.crop = {list(crop)} does not lie in the frame of {height}×{width} px"
-            raise CommandError(message, "give y0, x0, y1, x1 in camera pixels, half-open")
-        return y0, x0, y1 - y0, x1 - x0
+
+def region(shape: tuple[int, int], crop: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:
+    """Return the analysed region of a frame of `shape` as (y0, x0, height, width) in camera px.
+
+    Raises
+    ------
+    CommandError
+        The crop (y0, x0, y1, x1) does not lie in the frame.
+    """
+    height, width = shape
+    if crop is None:
+        return 0, 0, height, width
+    y0, x0, y1, x1 = crop
+    if not (0 <= y0 < y1 <= height and 0 <= x0 < x1 <= width):
+        message = f"prepare.crop = {list(crop)} does not lie in the frame of {height}×{width} px"
+        raise CommandError(message, "give y0, x0, y1, x1 in camera pixels, half-open")
+    return y0, x0, y1 - y0, x1 - x0
 
 
 def identity(engine: Engine) -> dict[str, Any]:

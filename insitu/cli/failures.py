@@ -19,6 +19,7 @@ from insitu.errors import (
     EXIT_BUG,
     EXIT_COMMAND,
     EXIT_DONE,
+    EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_RESOURCE,
     EXIT_TERMINATED,
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 _DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 _EXIT_PIPE = 141  # 128 + SIGPIPE: whoever read our stdout has gone, which is not our error
+
+# what the operating system says of a path that a user gave; never a fault of the program
+_OF_THE_SYSTEM = frozenset({
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.ENOTCONN,
+})  # fmt: skip
 
 
 class Terminated(KeyboardInterrupt):
@@ -117,6 +123,13 @@ def explained(error: BaseException) -> tuple[str, str, int]:
             f"no space left on the disk{where}",
             "free some space, then give the same command again (a run: with --resume)",
             EXIT_RESOURCE,
+        )
+    if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM and error.filename:
+        why = error.strerror or type(error).__name__
+        return (
+            f"'{error.filename}' cannot be used: {why}",
+            "check its name, its rights and the disk it lies on",
+            EXIT_INPUT,
         )
     place = traceback.extract_tb(error.__traceback__)
     at = f" ({Path(place[-1].filename).name}:{place[-1].lineno})" if place else ""

@@ -20,11 +20,16 @@ _MAX_GAPS = 8
 @json_option
 @debug_option
 def info(*, paths: tuple[str, ...], as_json: bool) -> int:
-    """Print format, frames, shape, dtype, calibration and where it came from, gaps, and what to know before a run."""
+    """Print format, frames, shape, dtype, calibration and where it came from, gaps, and what to know before a run.
+
+    PATH is what it is for `insitu run`: a movie, a folder of numbered images, a folder of movies, or a pattern.
+    """
     from insitu.cli.run import worst
+    from insitu.cli.sources import movies_of
 
     console = Console(as_json=as_json)
     codes = []
+    paths = tuple(movie for path in paths for movie in movies_of(path))
     for path in paths:
         try:
             facts = describe(path)

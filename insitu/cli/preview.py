@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from insitu.cli.console import size
+from insitu.cli.console import counted, size
+from insitu.errors import CommandError
 
 if TYPE_CHECKING:
     from insitu.cli.parameters import FrameRange
@@ -67,6 +68,26 @@ def expected(target: Target, settings: Settings, frames: FrameRange | None, *, d
         "expected_bytes": _bytes(info, count, settings),
         "free_bytes": free_bytes(target.out),
     }
+
+
+def rehearse(plan: dict[str, Any], settings: Settings) -> None:
+    """Do what else a run would do before its first frame, so that it would not be refused after this preview.
+
+    Raises
+    ------
+    CommandError
+        No frame is selected, the crop does not lie in the frame, or there is no such model.
+    InputError
+        The weights cannot be read.
+    """
+    from insitu import models
+    from insitu.engine import region
+
+    if plan["frames"] == 0:
+        message = f"no frames to analyse: '{plan['source']}' has {plan['source_frames']}"
+        raise CommandError(message, "choose frames that exist: --frames START:STOP:STEP")
+    region((plan["height"], plan["width"]), settings.prepare.crop)
+    models.load(settings.segment.model, plan["device"])
 
 
 def in_words(plan: dict[str, Any]) -> str:
@@ -141,7 +162,7 @@ def _frames_in_words(plan: dict[str, Any]) -> str:
         return "unknown number of frames"
     if plan["frames"] != plan["source_frames"]:
         return f"{plan['frames']} of {plan['source_frames']} frames"
-    return f"{plan['frames']} frames"
+    return counted(plan["frames"], "frame")
 
 
 def _selected(n_frames: int | None, frames: FrameRange | None) -> int | None:

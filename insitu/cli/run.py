@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import click
 
 from insitu.cli.console import Console, Meter, counted, duration, size
-from insitu.cli.failures import report, say
+from insitu.cli.failures import explained, report, say
 from insitu.cli.parameters import (
     Choices,
     FrameRange,
@@ -19,9 +19,10 @@ from insitu.cli.parameters import (
     quiet_option,
     settings_options,
 )
-from insitu.cli.sources import Target, targets
+from insitu.cli.sources import Target, single_images, targets
 from insitu.cli.stopping import stoppable
 from insitu.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_RESOURCE, EXIT_TERMINATED, CommandError
+from insitu.store.place import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,16 +69,17 @@ def run(
     settings = chosen(choices)
     wanted, root = targets(paths, out)
     console = Console(as_json=as_json, quiet=quiet)
+    if folder := single_images(wanted):
+        console.note(f"note: each image is a movie of its own here; as frames of one movie: insitu run {folder}")
     for target in wanted:
-        if not (resume or overwrite):
-            refuse_existing(target.out)
+        refuse(target.out, overwrite=resume or overwrite)
     job = Job(settings, frames, console, resume=resume, overwrite=overwrite)
     action = job.preview if dry_run else job.analyse
     if root is None:
-        return action(wanted[0])
+        return told(action, wanted[0], console)
     codes = []
     for target in wanted:
-        codes.append(_kept_going(action, target))
+        codes.append(_kept_going(action, target, console))
         if codes[-1] in {EXIT_RESOURCE, EXIT_INTERRUPTED, EXIT_TERMINATED}:
             break
     console.result(str(root.resolve()))
@@ -89,15 +91,15 @@ def worst(codes: list[int]) -> int:
     return max(codes, key=_SEVERITY.index, default=EXIT_DONE)
 
 
-def refuse_existing(out: Path) -> None:
-    """Raise CommandError if `out` is a run already: before hours of other movies, and before anything is loaded."""
-    from insitu.store.about import describe, read_about
-    from insitu.store.log import read_log
-    from insitu.store.place import is_run
-
-    if is_run(out):
-        state = describe(read_about(out) or {}, read_log(out).planes)
-        raise CommandError(f"'{out}' exists ({state})", "--resume to go on, --overwrite to replace, or -o OTHER")
+def told(action: Callable[[Target], int], target: Target, console: Console) -> int:
+    """Do one movie; an error of it ends the JSON lines too, so that a program knows which movie failed and how."""
+    try:
+        return action(target)
+    except Exception as error:
+        message, hint, code = explained(error)
+        place = str(target.out.resolve())
+        console.emit("end", source=target.source, out=place, exit_code=code, error=message, hint=hint)
+        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,10 @@ class Job:
 
     def preview(self, target: Target) -> int:
         """Say what a run would do."""
-        from insitu.cli.preview import expected, in_words
+        from insitu.cli.preview import expected, in_words, rehearse
 
         plan = expected(target, self.settings, self.frames)
+        rehearse(plan, self.settings)
         self.console.emit("plan", **plan)
         self.console.result(in_words(plan))
         return EXIT_DONE
@@ -178,7 +181,7 @@ class Job:
             self.console.note(f"note: {note}")
         self.console.emit("end", **{**asdict(summary), "out": str(out)})
         lost = f" ({summary.bad} bad, {summary.missing} missing)" if summary.bad + summary.missing else ""
-        resumed = f" · resumed from plane {summary.resumed_from}" if summary.resumed_from else ""
+        resumed = f" · resumed after {counted(summary.resumed_from, 'frame')}" if summary.resumed_from else ""
         self.console.result(
             f"{summary.used} of {summary.total} frames used{lost} · {counted(summary.particles, 'particle')} measured"
             f" · {counted(summary.events, 'event')} · {duration(summary.seconds)}{resumed}"
@@ -187,9 +190,9 @@ class Job:
         return summary.exit_code
 
 
-def _kept_going(action: Callable[[Target], int], target: Target) -> int:
+def _kept_going(action: Callable[[Target], int], target: Target, console: Console) -> int:
     """Do one of several movies; an error of one is printed and does not stop the others."""
     try:
-        return action(target)
+        return told(action, target, console)
     except Exception as error:
         return report(error)

@@ -47,7 +47,9 @@ def unreadable(path: Path, error: OSError) -> InputError:
         return InputError(f"'{shown(path)}' may not be read: {why}", f"allow it: chmod u+r '{shown(path)}'")
     if isinstance(error, FileNotFoundError):
         near = similar(path)
-        hint = f"did you mean '{near}'?" if near else f"look what is in '{shown(path.parent)}'"
+        folder = f"'{shown(path.parent)}'"
+        there = f"look what is in {folder}" if path.parent.is_dir() else f"there is no folder {folder} either"
+        hint = f"did you mean '{near}'?" if near else there
         return InputError(f"there is no '{shown(path)}'", hint)
     return InputError(f"'{shown(path)}' cannot be read: {why}", "check the disk or share it lies on, then try again")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from insitu.types import Reader
 
 # lossless before lossy: the order decides between equally frequent ones
-_KINDS = {
+IMAGE_KINDS = {
     ".tif": "tif", ".tiff": "tif", ".dm4": "dm4", ".dm3": "dm3", ".mrc": "mrc", ".npy": "npy", ".png": "png",
     ".bmp": "bmp", ".jpg": "jpg", ".jpeg": "jpg",
 }  # fmt: skip
@@ -160,7 +160,7 @@ def _scan(path: Path) -> list[str]:
     """Return the images of a folder; of Hour_/Minute_/Second_ folders, as Gatan cameras write them, all within."""
     try:
         entries = [e for e in os.scandir(path) if not e.name.startswith(".")]
-        names = [e.name for e in entries if Path(e.name).suffix.lower() in _KINDS and e.is_file()]
+        names = [e.name for e in entries if Path(e.name).suffix.lower() in IMAGE_KINDS and e.is_file()]
     except OSError as error:
         raise unreadable(path, error) from error
     if not names and any(_NESTED.fullmatch(e.name) and e.is_dir() for e in entries):
@@ -175,15 +175,15 @@ def _glob(path: Path, pattern: str) -> list[str]:
         raise InputError(
             f"'{shown(pattern)}' is no pattern: {error}", 'give for example "*.tif" or "**/*.dm4"'
         ) from error
-    relative = (m.relative_to(path) for m in matches if m.suffix.lower() in _KINDS)
+    relative = (m.relative_to(path) for m in matches if m.suffix.lower() in IMAGE_KINDS)
     return [str(m) for m in relative if not any(p.startswith(".") for p in m.parts) and (path / m).is_file()]
 
 
 def _one_kind(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return the files of the most frequent kind, and a note on the others."""
-    kinds = {name: _KINDS.get(Path(name).suffix.lower(), Path(name).suffix.lower()) for name in names}
+    kinds = {name: IMAGE_KINDS.get(Path(name).suffix.lower(), Path(name).suffix.lower()) for name in names}
     counts = Counter(kinds.values())
-    rank = {kind: k for k, kind in enumerate(dict.fromkeys(_KINDS.values()))}
+    rank = {kind: k for k, kind in enumerate(dict.fromkeys(IMAGE_KINDS.values()))}
     chosen = min(counts, key=lambda kind: (-counts[kind], rank.get(kind, len(rank))))
     rest = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()) if kind != chosen)
     note = (f"several kinds of files: the {counts[chosen]} {chosen} are read, ignored {rest}",) if rest else ()
@@ -191,7 +191,7 @@ def _one_kind(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _no_images(path: Path, pattern: str | None) -> InputError:
-    kinds = ", ".join(dict.fromkeys(_KINDS.values()))
+    kinds = ", ".join(dict.fromkeys(IMAGE_KINDS.values()))
     if pattern is not None:
         return InputError(f"no image in '{shown(path)}' matches '{shown(pattern)}' ({kinds})", "check the pattern")
     inside = sorted(e.name for e in path.iterdir() if not e.name.startswith("."))

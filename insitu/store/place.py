@@ -29,11 +29,11 @@ def claim(out: Path, disk: Disk, *, overwrite: bool) -> Lock:
     CommandError
         Something else is there, a run is there and `overwrite` is false, or an engine works in it.
     """
-    _refuse(out, overwrite=overwrite)
+    refuse(out, overwrite=overwrite)
     disk.make_folders(out, Path(out.anchor))
     lock = Lock(out)
     with lock.released_on_error():
-        _refuse(out, overwrite=overwrite)
+        refuse(out, overwrite=overwrite)
         _clear(out, disk)
     return lock
 
@@ -43,7 +43,8 @@ def is_run(out: Path) -> bool:
     return (out / layout.RUN).is_file() or (out / layout.COMMITS).is_file()
 
 
-def _refuse(out: Path, *, overwrite: bool) -> None:
+def refuse(out: Path, *, overwrite: bool) -> None:
+    """Raise CommandError where no run may be made: a run is there and `overwrite` is false, or something else is."""
     if not (out.exists() or out.is_symlink()):
         return
     if not out.is_dir():

@@ -145,7 +145,10 @@ def raising(error):
         (KeyboardInterrupt(), 130, "interrupted"),
         (Terminated(), 143, "terminated"),
         (ZeroDivisionError("by zero"), 1, "ZeroDivisionError: by zero (test_failures.py:"),
-        (PermissionError(errno.EACCES, "Permission denied", "x"), 1, "PermissionError"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), 3, "'x' cannot be used: Permission denied"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), 3, "'x' cannot be used: File name too long"),
+        (PermissionError(errno.EACCES, "Permission denied"), 1, "PermissionError"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), 1, "FileNotFoundError"),
     ],
 )
 def test_every_exception_becomes_two_lines_and_its_exit_code(capfd, error, code, message):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pty
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 import tifffile
 from cli_cases import environment
+from PIL import Image
 
 from insitu.cli import run as run_module
 from insitu.cli.run import worst
-from insitu.cli.sources import natural, stem, targets
+from insitu.cli.sources import movies_of, natural, stem, targets
 from insitu.errors import InputError
 from insitu.progress import RunSummary
 from insitu.results import open_run
@@ -314,6 +316,7 @@ def test_a_finished_run_that_is_resumed_says_that_nothing_is_left_to_do(call, mo
     done = call("run", movie, "-o", tmp_path / "out", "--resume", *FAST)
     assert done.code == 0
     assert "note: " in done.err
+    assert "resumed after 12 frames" in done.out
     assert done.lines[-1] == str(tmp_path / "out")
 
 
@@ -334,7 +337,7 @@ def test_asked_to_stop_a_run_stores_what_is_done_and_can_be_resumed(call, movie,
     assert "--resume" in done.err.splitlines()[-1]
     done = call("run", movie, "-o", out, "--resume", *settings)
     assert done.code == 0
-    assert "resumed from plane 5" in done.out
+    assert "resumed after 5 frames" in done.out
     whole = tmp_path / "whole"
     assert call("run", movie, "-o", whole, "--quiet", *settings).code == 0
     for name in ("particles", "events", "tracks", "frames"):
@@ -407,6 +410,84 @@ def test_a_folder_of_numbered_images_is_one_movie_and_a_folder_of_such_folders_a
     assert (one.out, root) == (tmp_path / "o", None)
     found, root = targets((str(tmp_path / "day"),), str(tmp_path / "o"))
     assert [t.out.name for t in found] == ["a", "b"]
+
+
+def test_pictures_beside_movies_do_not_become_a_movie(many, tmp_path):
+    for name in ("overview.png", "holder.png", "me.png", "us.png"):
+        Image.new("L", (8, 8)).save(many / name)
+    assert [Path(m).name for m in movies_of(str(many))] == ["run1.tif", "run2.tif", "run10.tif"]
+    for k in range(3):
+        Image.new("L", (8, 8)).save(many / f"snap_{k}.jpg")
+    assert [Path(m).name for m in movies_of(str(many))] == ["run1.tif", "run2.tif", "run10.tif"]
+
+
+def test_numbered_images_are_the_movie_although_another_lies_beside_them(tmp_path):
+    for k in range(4):
+        Image.new("L", (8, 8)).save(tmp_path / f"frame_{k}.png")
+    np.save(tmp_path / "sum.npy", np.zeros((2, 8, 8), np.uint8))
+    assert movies_of(str(tmp_path)) == [str(tmp_path)]
+
+
+def test_a_run_is_no_movie_and_is_skipped_in_a_folder_of_movies(call, many, movie):
+    assert call("run", movie, "-o", many / "earlier", "--frames", ":2", "--quiet", *FAST).code == 0
+    Image.new("L", (8, 8)).save(many / "earlier" / "overlay.png")
+    assert [Path(m).name for m in movies_of(str(many))] == ["run1.tif", "run2.tif", "run10.tif"]
+    for verb in ("run", "info"):
+        message, hint = call(verb, many / "earlier").refused(3)
+        assert message == f"'{many / 'earlier'}' is a run of insitu, not a movie"
+        assert "insitu.open" in hint
+
+
+def test_images_given_one_by_one_are_pointed_to_their_folder(call, faked, tmp_path):
+    for k in range(3):
+        tifffile.imwrite(tmp_path / f"f_{k}.tif", np.zeros((8, 8), np.uint8))
+    done = call("run", tmp_path / "f_*.tif", "-o", tmp_path / "o")
+    assert f"insitu run {tmp_path}" in done.err.splitlines()[0]
+    assert len(faked.calls) == 3
+    assert "insitu run " not in call("run", tmp_path, "-o", tmp_path / "one").err
+
+
+def test_what_the_system_refuses_is_no_bug(call, movie, tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 300)
+    assert call("run", long).refused(3)[0].endswith("File name too long")
+    assert call("run", movie, "-o", long).refused(3)[0].endswith("File name too long")
+    refused = PermissionError(errno.EACCES, "Permission denied", "locked")
+    monkeypatch.setattr(Path, "exists", lambda _: (_ for _ in ()).throw(refused))
+    message, hint = call("run", "locked/movie.tif").refused(3)
+    assert message == "'locked/movie.tif' may not be read: Permission denied"
+    assert "chmod" in hint
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (("--frames", "100:"), 2, "no frames to analyse"),
+        (("--set", "prepare.crop=[0,0,500,500]"), 2, "does not lie in the frame of 96×112 px"),
+        (("--model", "nope"), 2, "no model 'nope'"),
+        (("--nm-per-px", "5000"), 4, "outside 0.001–1000"),
+        (("-o", "."), 2, "is not an insitu run"),
+    ],
+    ids=lambda wrong: wrong[0][0],
+)
+def test_a_dry_run_is_refused_where_the_run_would_be(call, movie, tmp_path, monkeypatch, wrong):
+    options, code, message = wrong
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    assert message in call("run", movie, "--dry-run", *options).refused(code)[0]
+    done = call("run", movie, *options, "--quiet")
+    assert (done.code, done.out) == (code, "")
+    assert message in done.err
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_json_says_which_movie_failed_and_how(call, faked, many, tmp_path):
+    faked.outcomes["run2.tif"] = InputError("broken", "mend it")
+    done = call("run", many, "-o", tmp_path / "o", "--json")
+    assert done.code == 3
+    [failed] = [line for line in map(json.loads, done.lines) if line.get("error")]
+    assert (failed["type"], failed["exit_code"], failed["error"], failed["hint"]) == ("end", 3, "broken", "mend it")
+    assert (failed["source"], failed["out"]) == (str(many / "run2.tif"), str(tmp_path / "o" / "run2"))
+    assert "broken" in done.err
 
 
 def test_natural_order_and_stems(tmp_path):

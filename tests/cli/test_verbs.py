@@ -13,10 +13,14 @@ import tifffile
 
 from insitu.cli import doctor as doctor_module
 from insitu.cli.info import _stretches
+from insitu.cli.simulate import Wishes, wanted
 from insitu.errors import InputError
 from insitu.evaluate import read_truth
+from insitu.options import LinkOptions
 from insitu.read import open_source
 from insitu.settings import Settings, base_toml, load, read_file
+from insitu.settings.catalogue import declared
+from insitu.simulate import SimulationSettings
 
 
 def test_info_says_what_is_in_a_file_and_where_its_calibration_came_from(call, movie):
@@ -45,6 +49,15 @@ def test_info_names_gaps_and_what_is_unknown(call, tmp_path):
     assert "missing     3 frames: 2-3, 6" in done.out
     assert "pixel size  unknown" in done.out
     assert "give --nm-per-px" in done.out
+
+
+def test_info_looks_into_a_folder_of_movies(call, tmp_path):
+    for name in ("b10.npy", "b9.npy"):
+        np.save(tmp_path / name, np.zeros((2, 8, 8), np.uint8))
+    done = call("info", tmp_path)
+    assert [line for line in done.lines if not line.startswith(" ")] == [
+        str(tmp_path / n) for n in ("b9.npy", "b10.npy")
+    ]
 
 
 def test_info_of_several_goes_on_after_a_bad_one_and_keeps_its_code(call, movie, tmp_path):
@@ -127,6 +140,9 @@ def test_config_explain_says_meaning_range_and_default(call):
     assert done.lines[0] == "link.memory_frames"
     assert "an integer, 0 to 1000" in done.out
     assert "--set link.memory_frames=3" in done.out
+    stage = call("config", "explain", "link").out
+    assert stage.count("  allowed ") == len(declared(LinkOptions))
+    assert "link.search_range_px" in stage
     assert call("config", "explain", "link.memory").refused(2)[1] == "did you mean 'link.memory_frames'?"
 
 
@@ -241,6 +257,16 @@ def test_a_simulation_that_is_impossible_leaves_no_folder(call, tmp_path):
     assert message.startswith("no room for 9 particles")
     assert "lower particles" in hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_smaller_frame_has_room_for_fewer_particles(call, tmp_path):
+    done = call("simulate", tmp_path / "sim", "--shape", "128", "--frames", 1, "--seed", 1)
+    assert done.code == 0, done.err
+    assert "particles = 4\n" in (tmp_path / "sim" / "simulation.toml").read_text(encoding="utf-8")
+    usual = wanted(dict.fromkeys(Wishes.__annotations__) | {"overrides": ()})
+    assert usual == SimulationSettings()
+    coarser = wanted(dict.fromkeys(Wishes.__annotations__) | {"overrides": (), "nm_per_px": 0.4})
+    assert coarser.particles == 4 * usual.particles
 
 
 def test_a_place_where_nothing_can_be_made_is_refused(call, tmp_path):

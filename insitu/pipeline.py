@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -102,11 +102,28 @@ def process(
         keep_large_blocks()
     reader = open_source(source)
     try:
-        engine = Engine(reader, settings, selection, _reference(out) if resume else None)
-        with _folder(engine, source, out, resume=resume, overwrite=overwrite) as folder:
-            return _drive(engine, folder, began, _Hooks(progress, on_result, stop))
+        with _threads(out, resume=resume):
+            engine = Engine(reader, settings, selection, _reference(out) if resume else None)
+            with _folder(engine, source, out, resume=resume, overwrite=overwrite) as folder:
+                return _drive(engine, folder, began, _Hooks(progress, on_result, stop))
     finally:
         reader.close()
+
+
+@contextmanager
+def _threads(out: Path, *, resume: bool) -> Iterator[None]:
+    """Compute with as many threads as the run that is resumed: the last bits of a network's sums depend on them."""
+    import torch
+
+    from insitu.store.about import read_about
+
+    own = torch.get_num_threads()
+    stored = (read_about(out) or {}).get("identity", {}).get("threads") if resume else None
+    torch.set_num_threads(stored or own)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(own)
 
 
 def _drive(
@@ -221,6 +238,8 @@ def _tracks(folder: RunFolder, last: tuple[Event, ...]) -> dict[str, Any]:
 
 def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
     """Create or resume the run folder of an engine."""
+    import torch
+
     from insitu.store.commit import RunFolder
 
     y0, x0, height, width = engine.region
@@ -237,7 +256,7 @@ def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrit
     )
     about = {
         "source": {"fingerprint": fingerprint(source, out)},
-        "identity": identity(engine),
+        "identity": identity(engine) | {"threads": torch.get_num_threads()},
         "reference": asdict(engine.reference),
         "host": {"machine": platform.machine(), "system": platform.platform(), "python": platform.python_version()},
         "selection": asdict(engine.selection),

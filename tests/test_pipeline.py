@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import torch
 from cases_movies import discs
 
 import insitu
@@ -384,3 +385,27 @@ def test_a_run_folder_inside_the_folder_of_images_does_not_change_the_source(tmp
     folder = as_folder(tmp_path)
     process(folder, folder / "out", SETTINGS, stop=stop)
     assert process(folder, folder / "out", SETTINGS, resume=True).resumed_from == 1
+
+
+def test_a_network_resumed_with_another_number_of_threads_gives_the_same_bytes(tmp_path):
+    images = discs(frames=4, height=160, width=144)
+    settings, stop, own = (
+        with_(segment__model="resunet", store__unit_frames=1),
+        threading.Event(),
+        torch.get_num_threads(),
+    )
+
+    def watch(progress):
+        if progress.done == 2:
+            stop.set()
+
+    try:
+        torch.set_num_threads(2)
+        process(images, tmp_path / "whole", settings)
+        process(images, tmp_path / "out", settings, progress=watch, stop=stop)
+        torch.set_num_threads(1)
+        assert process(images, tmp_path / "out", settings, resume=True).resumed_from == 2
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(own)
+    assert digest(tmp_path / "out") == digest(tmp_path / "whole")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numba import njit
+from insitu.runs.compiling import kernel
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unpack_blocks(
     raw: NDArray[np.uint8],
     y: NDArray[np.int64],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -167,3 +168,17 @@ def test_damaged_files_raise_only_the_errors_of_the_house(tmp_path, rows):
         seen[outcome(K2ISReader, path)] += 1
     assert sum(seen.values()) == 200
     assert min(seen["refused"], seen["bad frames"]) > 20
+
+
+def test_an_install_without_a_writable_place_for_compiled_code_reads_all_the_same(monkeypatch):
+    import numba.core.caching
+
+    from insitu.read import twelve_bits
+
+    with monkeypatch.context() as patch:
+        patch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
+        reloaded = importlib.reload(twelve_bits)
+        out, raw = np.zeros((1, 2), np.uint16), np.array([[0x21, 0x43, 0x65]], np.uint8)
+        reloaded.unpack_blocks(raw, np.zeros(1, np.int64), np.zeros(1, np.int64), (0, 1, 2), out)
+        assert out.tolist() == [[0x321, 0x654]]
+    importlib.reload(twelve_bits)

@@ -85,29 +85,31 @@ def track_table(
     CommandError
         A column is missing or holds no numbers, a frame number is not whole, or an area is not above zero.
     """
-    position_columns(df, ("y", "x"), t_column)
     link = _link_options(search_range_px, memory_frames)
-    table = df.copy()
-    table[t_column] = whole_frames(df[t_column].to_numpy(), t_column)
-    table = table.iloc[np.argsort(table[t_column].to_numpy(), kind="stable")]
+    table = _in_order(df, t_column)
     places = table[["y", "x"]].to_numpy(np.float64, na_value=np.nan).copy()
     places[~np.isfinite(places).all(axis=1)] = np.nan
-    times = table[t_column].to_numpy()
-    area = _areas(table, area_column)
+    times, area = table[t_column].to_numpy(), _areas(table, area_column)
     used = None if frames is None else list(frames)
     linker, ids = OptimalLinker(link), np.empty(len(table), np.int64)
     for frame, rows in _frames(times, used):
         ids[rows] = linker.step(frame, places[rows])
     table["particle"] = ids
-    happened = (
-        _from_positions(times, ids, places, link, shape)
-        if area is None
-        else _from_areas(
-            _frames(times, used), ids, places, area, link=link, options=options or EventOptions(), shape=shape
-        )
-    )
+    if area is None:
+        happened = _from_positions(times, ids, places, link, shape)
+    else:
+        wanted = options or EventOptions()
+        happened = _from_areas(_frames(times, used), ids, places, area, link=link, options=wanted, shape=shape)
     diameter = np.full(len(table), np.nan) if area is None else np.sqrt(4 * area / np.pi)
     return Tracked(table, _event_table(happened), _track_table(times, ids, places, diameter, happened))
+
+
+def _in_order(df: pd.DataFrame, t_column: str) -> pd.DataFrame:
+    """Return a copy of the table, sorted by frame; refuse one that cannot be tracked."""
+    position_columns(df, ("y", "x"), t_column)
+    table = df.copy()
+    table[t_column] = whole_frames(df[t_column].to_numpy(), t_column)
+    return table.iloc[np.argsort(table[t_column].to_numpy(), kind="stable")]
 
 
 def _link_options(search_range_px: float, memory_frames: int) -> LinkOptions:

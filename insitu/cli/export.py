@@ -1,0 +1,68 @@
+"""``insitu export``: a run in the format of another program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from insitu.cli.console import Console, size
+from insitu.cli.parameters import debug_option, json_option, quiet_option
+from insitu.errors import CommandError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command(short_help="write a run for other programs")
+@click.argument("run", metavar="RUN", required=False)
+@click.argument("form", metavar="FORMAT", required=False)
+@click.option("-o", "--out", metavar="OUT", help="File to write, or folder where the format is one.")
+@click.option("--table", default="particles", show_default=True, help="csv: particles, tracks, events or frames.")
+@click.option("--decimal", default=".", show_default=True, help="csv: decimal sign; with a comma, semicolons between.")
+@click.option("--overwrite", is_flag=True, help="Replace an export that exists.")
+@click.option("--list", "list_formats", is_flag=True, help="List the formats and stop.")
+@json_option
+@quiet_option
+@debug_option
+def export(
+    *,
+    run: str | None,
+    form: str | None,
+    out: str | None,
+    table: str,
+    decimal: str,
+    overwrite: bool,
+    list_formats: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write the run folder RUN as FORMAT: csv, trackpy, trackmate, ctc or geff.
+
+    OUT is by default named after the run, in the present folder. The last line printed is its absolute path.
+    """
+    from insitu.export import FORMATS, ExportOptions, format_named
+    from insitu.export import export as written
+    from insitu.results import open_run
+
+    console = Console(as_json=as_json, quiet=quiet)
+    if list_formats:
+        console.emit("formats", formats={f.name: f.about for f in FORMATS})
+        console.result("\n".join(f"{f.name:<10} {f.about}" for f in FORMATS))
+        return
+    if run is None or form is None:
+        raise CommandError("insitu export needs RUN and FORMAT", "for example: insitu export movie.insitu trackmate")
+    if out == "":
+        raise CommandError("an empty text is no path", "check the variables of your shell: one of them may be empty")
+    format_named(form)
+    opened = open_run(run)
+    if not opened.finished:
+        console.note("the run is not finished: what is safe so far is written")
+    path = written(opened, form, out, ExportOptions(table, decimal, overwrite))
+    console.emit("export", format=form, out=str(path), bytes=_bytes(path))
+    console.result(f"{form} · {size(_bytes(path))}")
+    console.result(str(path))
+
+
+def _bytes(path: Path) -> int:
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size

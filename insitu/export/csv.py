@@ -1,0 +1,52 @@
+"""One table of a run as text. Units stand in the column names; with a decimal comma, semicolons part the columns."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from insitu.errors import CommandError
+from insitu.export.place import new_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from insitu.export import ExportOptions
+    from insitu.results import Run
+
+TABLES = ("particles", "tracks", "events", "frames")
+
+
+def write(run: Run, out: Path, options: ExportOptions) -> None:
+    """Write ``options.table`` to `out`, all columns, rows in the order of the run.
+
+    Lists (`parents`, `flags`) are written with spaces between their values; what is unknown stays empty. Numbers have
+    as many digits as it takes to read the same value back. A name that ends with ``.tsv`` gets tabs.
+
+    Raises
+    ------
+    CommandError
+        There is no such table, or the decimal sign is neither point nor comma.
+    """
+    if options.table not in TABLES:
+        near = difflib.get_close_matches(options.table, TABLES, 1, 0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"tables: {', '.join(TABLES)}"
+        raise CommandError(f"no table '{options.table}'", hint)
+    if options.decimal not in {".", ","}:
+        raise CommandError(f"--decimal {options.decimal} is neither a point nor a comma", "write --decimal ,")
+    between = "\t" if out.suffix.lower() == ".tsv" else ";" if options.decimal == "," else ","
+    table = getattr(run, options.table)
+    lists = [f.name for f in table.schema if str(f.type).startswith("list")]
+    with new_file(out, overwrite=options.overwrite) as path, path.open("w", encoding="utf-8", newline="") as file:
+        table.schema.empty_table().to_pandas().to_csv(file, sep=between, index=False)
+        done = 0
+        for batch in table.batches():
+            rows: pd.DataFrame = batch.to_pandas(integer_object_nulls=True)
+            for name in lists:
+                rows[name] = [" ".join(map(str, values)) for values in rows[name]]
+            rows.to_csv(file, sep=between, decimal=options.decimal, index=False, header=False)
+            done += len(rows)
+            if options.progress:
+                options.progress(done)

@@ -12,12 +12,16 @@ from typing import Annotated, Literal
 
 @dataclass(frozen=True, slots=True)
 class Doc:
-    """Meaning of a setting, with the range that is allowed (`ge`/`le` inclusive, `gt` exclusive)."""
+    """Meaning of a setting, with the range that is allowed (`ge`/`le` inclusive, `gt` exclusive).
+
+    `example` is a value, as TOML, for settings whose default says nothing to a user who gave a wrong one.
+    """
 
     text: str
     ge: float | None = None
     le: float | None = None
     gt: float | None = None
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class PrepareOptions:
     bin: Annotated[int, Doc("Average bin×bin camera pixels before segmentation.", ge=1, le=16)] = 1
     crop: Annotated[
         tuple[int, int, int, int] | None,
-        Doc("Region (y0, x0, y1, x1) in camera pixels, half-open; none = whole frame."),
+        Doc("Region (y0, x0, y1, x1) in camera pixels, half-open; none = whole frame.", example="[0,0,512,512]"),
     ] = None
     reference_frames: Annotated[
         int, Doc("Frames, by index, from which whole-movie quantities are taken; then frozen.", ge=1, le=1024)
@@ -50,7 +54,12 @@ class SegmentOptions:
     ] = "auto"
     threshold: Annotated[
         float | None,
-        Doc("Probability above which a pixel belongs to a particle; none = the model card's.", gt=0.0, le=1.0),
+        Doc(
+            "Probability above which a pixel belongs to a particle; none = the model card's.",
+            gt=0.0,
+            le=1.0,
+            example="0.5",
+        ),
     ] = None
     batch: Annotated[int, Doc("Frames per network call; the tail batch is padded to it.", ge=1, le=256)] = 1
     precision: Annotated[Literal["float32", "bfloat16"], Doc("Arithmetic of the network.")] = "float32"
@@ -130,8 +139,10 @@ class ReadOptions:
 class CalibrationOptions:
     """Given by the user, these outrank the file's own values."""
 
-    nm_per_px: Annotated[float | None, Doc("Pixel size in nm; none = the file's, or unknown.", gt=0.0)] = None
-    fps: Annotated[float | None, Doc("Frames per second; none = the file's, or unknown.", gt=0.0)] = None
+    nm_per_px: Annotated[
+        float | None, Doc("Pixel size in nm; none = the file's, or unknown.", gt=0.0, example="0.2")
+    ] = None
+    fps: Annotated[float | None, Doc("Frames per second; none = the file's, or unknown.", gt=0.0, example="400")] = None
 
 
 STAGES: dict[str, type] = {

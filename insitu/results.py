@@ -139,9 +139,17 @@ class ParticleLabels:
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         return (self[k] for k in range(len(self)))
 
-    def __getitem__(self, k: int) -> NDArray[np.int64]:
-        """Return plane k, (H, W) int64."""
-        plane = range(len(self))[k]
+    def __getitem__(self, k: int | slice) -> NDArray[np.int64]:
+        """Return plane k, (H, W) int64, or the planes of a slice, (n, H, W)."""
+        if isinstance(k, slice):
+            planes = range(len(self))[k]
+            painted = np.empty((len(planes), *self.shape[1:]), self.dtype)
+            for i, plane in enumerate(planes):
+                painted[i] = self._painted(plane)
+            return painted
+        return self._painted(range(len(self))[k])
+
+    def _painted(self, plane: int) -> NDArray[np.int64]:
         frame = self._first + plane * self._step
         labels = np.asarray(self._labels[plane])
         rows = self._particles.to_arrow(("label", "particle"), frames=frame)

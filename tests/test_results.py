@@ -180,6 +180,8 @@ def test_labels_by_particle_are_the_labels_with_track_ids(out):
             expected = np.concatenate([[-1], result.ids])[world.labels(k)]
             assert np.array_equal(painted[k], expected)
     assert np.array_equal(painted[-1], painted[FRAMES - 1])
+    assert np.array_equal(painted[3:12:8], np.stack([painted[3], painted[11]]))
+    assert painted[5:5].shape == (0, 48, 64)
     with pytest.raises(IndexError):
         painted[FRAMES]
 

@@ -162,6 +162,7 @@ def test_a_value_that_is_not_allowed_names_key_value_origin_and_range(typed, val
     key = typed.partition("=")[0]
     assert error.message == f"{key} = {value} (--set) is not allowed"
     assert error.hint.startswith(f"it must be {allowed}; for example --set {key}=")
+    assert "none" not in error.hint.partition("for example")[2]
 
 
 def test_the_example_in_the_hint_works():

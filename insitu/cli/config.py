@@ -68,7 +68,7 @@ def explain(key: str) -> None:
         click.echo(f"  {setting.doc.text}")
         click.echo(f"  allowed   {setting.allowed}")
         click.echo(f"  default   {default}")
-        click.echo(f"  change    --set {setting.key}={default}")
+        click.echo(f"  change    --set {setting.key}={setting.doc.example or default}")
 
 
 @config.command(short_help="Check a settings file, and print what it changes.")

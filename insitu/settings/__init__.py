@@ -264,7 +264,7 @@ def _validated(stage: str, values: dict[str, Any], origins: Mapping[str, str]) -
 def _refusal(setting: Setting, value: Any, origins: Mapping[str, str]) -> CommandError:  # noqa: ANN401 - what was given
     """Return the error for a value that is not allowed: key, value, where it came from, and what is allowed."""
     origin = origins.get(setting.key, BASE)
-    example = f"for example --set {setting.key}={to_toml(setting.default)}"
+    example = f"for example --set {setting.key}={setting.doc.example or to_toml(setting.default)}"
     return CommandError(
         f"{setting.key} = {to_toml(value)} ({_one_line(origin)}) is not allowed",
         f"it must be {setting.allowed}; {example}",

@@ -134,13 +134,18 @@ def region(shape: tuple[int, int], crop: tuple[int, int, int, int] | None) -> tu
 
 
 def identity(engine: Engine) -> dict[str, Any]:
-    """Return what must be equal for two runs to give the same bytes: model, device type, precision, batch, versions."""
+    """Return what must be equal for two runs to give the same bytes: model, device type, precision, batch, versions.
+
+    The name of a model does not say which weights it has: a network may be trained again under its old name.
+    """
     from importlib.metadata import version
 
     options = engine.settings.segment
-    packages = ("torch", "numpy", "scipy", "zarr", "pyarrow")
+    packages = ("torch", "numpy", "scipy", "zarr", "numcodecs", "pyarrow")
+    card = getattr(engine.model, "card", {})
     return {
         "model": engine.model.name,
+        "weights": {key: card.get(key) for key in ("sha256", "threshold", "seed")} if card else None,
         "device": engine.device.partition(":")[0],
         "precision": options.precision,
         "batch": options.batch,

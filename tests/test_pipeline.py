@@ -20,6 +20,7 @@ from cases_movies import discs
 import insitu
 from insitu.errors import CommandError, InputError
 from insitu.intake import Selection
+from insitu.models.checkpoint import build, save_network
 from insitu.pipeline import process
 from insitu.progress import Rate
 from insitu.read.tiff import TiffReader
@@ -409,3 +410,16 @@ def test_a_network_resumed_with_another_number_of_threads_gives_the_same_bytes(t
     finally:
         torch.set_num_threads(own)
     assert digest(tmp_path / "out") == digest(tmp_path / "whole")
+
+
+def test_resuming_with_weights_trained_again_under_the_same_name_is_refused(movie, tmp_path):
+    stop, file = threading.Event(), tmp_path / "mine.safetensors"
+    stop.set()
+    card = {"name": "mine", "architecture": "shallow"}
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_network(build("shallow"), file, card)
+        if seed == 0:
+            process(movie, tmp_path / "out", with_(segment__model=str(file)), stop=stop)
+    with pytest.raises(CommandError, match=r"identity weights\.sha256"):
+        process(movie, tmp_path / "out", with_(segment__model=str(file)), resume=True)

@@ -67,8 +67,9 @@ def now() -> str:
 
 
 def relative(source: str, out: Path) -> str:
-    """Return a source's path relative to the run folder where it exists, else as given."""
-    return Path(os.path.relpath(source, out)).as_posix() if source and Path(source).exists() else source
+    """Return a source's path (``file::member`` too) relative to the run folder where it exists, else as given."""
+    name, mark, member = (source, "", "") if Path(source).exists() else source.partition("::")
+    return f"{Path(os.path.relpath(name, out)).as_posix()}{mark}{member}" if name and Path(name).exists() else source
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -8,6 +8,7 @@ finished tables and label arrays depend neither on the length of the units nor o
 
 from __future__ import annotations
 
+import tomllib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from insitu.store import layout, place
 from insitu.store.about import begin, check_same, encode, now, plain, read_about
 from insitu.store.disk import Disk, failpoint
 from insitu.store.lock import Lock
-from insitu.store.log import Log, finish_line, read_log
+from insitu.store.log import Log, damaged, finish_line, read_log
 from insitu.store.tables import read_columns
 from insitu.store.unit import UnitWriter, compact
 
@@ -150,8 +151,7 @@ class RunFolder:
         with _opening(info.out):
             lock = Lock(info.out)
         with lock.released_on_error():
-            settings = (info.out / layout.SETTINGS).read_text("utf-8")
-            check_same(info.out, stored, begin(info, options, about), settings_text, settings)
+            check_same(info.out, stored, begin(info, options, about), settings_text, _settings(info.out))
             folder = cls(info, options, disk=disk, lock=lock, about=stored)
             folder._restore(read_log(info.out))
         return folder
@@ -329,6 +329,15 @@ def _opening(out: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise _failure(out, error, 0) from error
+
+
+def _settings(out: Path) -> str:
+    try:
+        text = (out / layout.SETTINGS).read_text("utf-8")
+        tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise damaged(out, f"{layout.SETTINGS} cannot be read ({error})") from error
+    return text
 
 
 def _exit_code(error: BaseException) -> int:

@@ -241,14 +241,15 @@ def test_run_json_says_how_it_went(reference):
     assert (reference / "settings.toml").read_text() == SETTINGS
 
 
-def test_source_path_is_kept_relative(tmp_path):
+@pytest.mark.parametrize("member", ["", "::/a/b"])
+def test_source_path_is_kept_relative(tmp_path, member):
     movie = tmp_path / "data" / "movie.tif"
     movie.parent.mkdir()
     movie.touch()
     run = info(tmp_path / "out")
-    run = dataclasses.replace(run, source=dataclasses.replace(run.source, path=str(movie)))
+    run = dataclasses.replace(run, source=dataclasses.replace(run.source, path=f"{movie}{member}"))
     create(run.out, run=run).close()
-    assert json.loads((run.out / "run.json").read_text())["source"]["path"] == "../data/movie.tif"
+    assert json.loads((run.out / "run.json").read_text())["source"]["path"] == f"../data/movie.tif{member}"
 
 
 def test_values_json_cannot_hold(tmp_path):
@@ -467,6 +468,16 @@ class TestDamage:
     def test_lost_run_json(self, half):
         (half / "run.json").unlink()
         with pytest.raises(InputError, match=r"lost its run.json"):
+            self.finish(half)
+
+    def test_lost_settings(self, half):
+        (half / "settings.toml").unlink()
+        with pytest.raises(InputError, match=r"settings.toml cannot be read"):
+            self.finish(half)
+
+    def test_foreign_settings(self, half):
+        (half / "settings.toml").write_text("[[")
+        with pytest.raises(InputError, match=r"settings.toml cannot be read"):
             self.finish(half)
 
     def test_foreign_run_json(self, half):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import cases_events as worlds
 import numpy as np
@@ -174,6 +175,24 @@ def test_divisions_of_real_cells_forwards_and_as_mergers_backwards(samples, back
     assert scores.precision >= 0.9
     assert scores.recall >= 0.9
     assert found["confidence"].max() <= 0.5
+
+
+def test_links_mergers_and_splittings_of_trackmate(samples):
+    stem = samples / "tracking" / "trackmate_reference" / "trackmate_tracks_with_splitting_merging"
+    spots = pd.read_csv(f"{stem}_spots.csv", index_col=0).rename(columns={"position_x": "x", "position_y": "y"})
+    edges = pd.read_csv(f"{stem}_edges.csv", index_col=0)
+    theirs = set(zip(edges["spot_source_id"], edges["spot_target_id"], strict=True))
+    found = track_table(spots, search_range_px=15, memory_frames=1)
+    tracks = {p: list(zip(t["frame"], t["id"], strict=True)) for p, t in found.particles.groupby("particle")}
+    ours = {(a, b) for spots in tracks.values() for (_, a), (_, b) in pairwise(spots)}
+    assert (len(theirs), len(theirs - ours), len(ours - theirs)) == (180, 3, 0)
+    told = found.events[found.events["kind"].isin(["coalescence", "splitting"])]
+    for e in told.itertuples():
+        (parent,) = set(e.parents) - set(e.children) or set(e.parents)
+        (child,) = set(e.children) - set(e.parents) or set(e.children)
+        last = [i for f, i in tracks[parent] if f < e.frame][-1]
+        ours.add((last, next(i for f, i in tracks[child] if f >= e.frame)))
+    assert ours == theirs
 
 
 def test_real_detections_with_areas(samples):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,16 +136,19 @@ class Intake:
     def reference(self, wanted: int, total: int | None) -> list[tuple[int, NDArray[Any]]]:
         """Read the first `wanted` usable frames and hold them, so that a generator's frames are not lost.
 
-        Gives up after four times as many planes: a movie that begins with many bad frames has fewer references.
+        Gives up four times as many planes after the first usable one: a movie with many bad frames has fewer
+        references. However long a blanked beam lasts at the beginning, it has one.
         """
         shape, dtype = self._reader.info.shape, self._reader.info.dtype
-        planes = range(4 * wanted if total is None else min(total, 4 * wanted))
-        for plane in planes:
+        usable: list[int] = []
+        for plane in count() if total is None else range(total):
             try:
-                self._held[plane] = self.frame(plane, np.empty(shape, dtype))
+                held = self._held[plane] = self.frame(plane, np.empty(shape, dtype))
             except EndOfSource:
                 break
-            if sum(f.image is not None for f in self._held.values()) == wanted:
+            if held.image is not None:
+                usable.append(plane)
+            if len(usable) == wanted or (usable and plane - usable[0] >= 4 * wanted):
                 break
         return [(f.index, f.image) for f in self._held.values() if f.image is not None]
 

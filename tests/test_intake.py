@@ -125,6 +125,18 @@ def test_a_movie_of_bad_frames_has_no_reference_and_is_still_accounted_for():
     assert [r[1] for r in taken(intake, 0, 20)] == ["bad"] * 20
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_movie_that_begins_blank_for_long_has_a_reference(known):
+    script = ["all zero"] * 50 + [9] + ["all zero"] * 50 + [8]
+    reader = Played(script, known=known)
+    intake = Intake(reader, Calibration(), Selection())
+    assert [i for i, _ in intake.reference(2, len(script) if known else None)] == [50]
+    assert [r[1] for r in taken(intake, 0, len(script) if known else None)] == [
+        "bad" if item == "all zero" else "ok" for item in script
+    ]
+    assert reader.read == [50, 101]
+
+
 def test_all_zero_and_constant_frames_are_bad():
     class Blank(Played):
         def read_into(self, index, out):

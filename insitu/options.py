@@ -93,6 +93,21 @@ class LinkOptions:
             le=100000,
         ),
     ] = 20
+    drift_range_px: Annotated[
+        float,
+        Doc("Longest sudden step of the stage that is found before linking; 0 = no drift is looked for.", ge=0.0),
+    ] = 100.0
+    predict: Annotated[bool, Doc("Look for each particle where its recent velocity takes it.")] = False
+    max_gap_s: Annotated[
+        float | None,
+        Doc("Longer without a used frame, all tracks end as lost; none, or time unknown: max_gap_frames.", gt=0.0),
+    ] = None
+    max_gap_frames: Annotated[
+        int, Doc("More unusable frames in a row than this end all tracks as lost.", ge=0, le=1000000)
+    ] = 100
+    method: Annotated[
+        Literal["optimal", "trackpy"], Doc("How subnets are solved; trackpy: slower, refuses large subnets.")
+    ] = "optimal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,12 @@ class EventDetector:
         self._frame = -1
         self._held = 0
         self._smallest = np.inf
+        self._drift = (0.0, 0.0)
         self.flags: tuple[str, ...] = ()
 
-    def step(self, index: int, measured: Measured, ids: NDArray[np.int64]) -> tuple[Event, ...]:
+    def step(
+        self, index: int, measured: Measured, ids: NDArray[np.int64], drift: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[Event, ...]:
         """Take the next used frame; return the events that it makes certain.
 
         Parameters
@@ -80,6 +83,8 @@ class EventDetector:
             Labelled runs and particles; row k of the particles has label k + 1.
         ids : int64 array of shape (n,)
             Track ids from the linker.
+        drift : tuple of float, optional
+            Cumulative shift (y, x) of the stage in px: outlines are compared without it.
 
         Returns
         -------
@@ -92,14 +97,16 @@ class EventDetector:
         box = np.stack([particles.bbox_y0, particles.bbox_x0, particles.bbox_y1, particles.bbox_x1], axis=1)
         now = Outlines(measured.runs, np.asarray(ids, np.int64), columns[:, 2], box.astype(np.int64))
         rows = self._histories.rows_of(now.ids)
+        slip = (drift[0] - self._drift[0], drift[1] - self._drift[1])
         if self._is_blank(rows):
-            self._see(index, now, rows, columns)
+            self._see(index, now, rows, columns, drift)
             return ()
         if self._before is not None:
-            self._gather(index, now, rows)
-        self._see(index, now, rows, columns)
+            self._gather(index, self._before.moved(slip), now, rows)
+        self._drift = drift
+        self._see(index, now, rows, columns, drift)
         self._smallest = min(self._smallest, now.area.min(initial=np.inf))
-        self._count(index, now.ids)
+        self._count(index, now.ids, max(abs(slip[0]), abs(slip[1])))
         follow(self._ends, now.ids, now.area)
         follow(self._births, now.ids, now.area)
         self._before = now
@@ -120,10 +127,22 @@ class EventDetector:
         self._held = self._held + 1 if blank else 0
         return blank and self._held <= self._blank_frames
 
-    def _gather(self, index: int, now: Outlines, rows: NDArray[np.int64]) -> None:
+    def interrupt(self, index: int) -> tuple[Event, ...]:
+        """End all tracks as lost, because nothing was seen for too long before used frame `index`.
+
+        What the next step shows is there as at the start of a movie: it makes no event.
+        """
+        histories = self._histories
+        unnamed = np.flatnonzero(histories.tracks["unnamed"])
+        events = self._name_beginnings(unnamed, self._frame)
+        for row in range(len(histories)):
+            events.append(verdicts.interrupted(row, histories, index))
+        self._histories, self._before, self._held = Histories(), None, 0
+        self._ends, self._births = np.zeros(0, PAIR), np.zeros(0, PAIR)
+        return _in_order(events)
+
+    def _gather(self, index: int, before: Outlines, now: Outlines, rows: NDArray[np.int64]) -> None:
         """Collect what this frame shows of the particles that are gone or new in it."""
-        before = self._before
-        assert before is not None
         gather_with = partial(gather, index, histories=self._histories, reach=self._options.contact_gap_px)
         seen = np.zeros(len(self._histories), np.bool_)
         seen[rows[rows >= 0]] = True
@@ -135,24 +154,34 @@ class EventDetector:
         if len(new) and not _most(len(new), len(now.ids)):
             self._births = np.concatenate([self._births, gather_with(lone=now, labels=new, other=before)])
 
-    def _see(self, index: int, now: Outlines, rows: NDArray[np.int64], columns: NDArray[np.float64]) -> None:
+    def _see(
+        self,
+        index: int,
+        now: Outlines,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.float64],
+        drift: tuple[float, float],
+    ) -> None:
         """Write the sightings of this frame into the histories."""
         old, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         returned = now.ids[old[self._histories.tracks["absent"][rows[old]] > 0]]
         if len(returned):
             self._ends = self._ends[~np.isin(self._ends["lone"], returned)]
-        self._histories.see(rows[old], index, columns[old])
+        self._histories.see(rows[old], index, columns[old], drift)
         if len(new):
             # What is there when the movie starts did not begin: it makes no event.
-            self._histories.add(now.ids[new], index, columns[new], unnamed=self._before is not None)
+            began = self._before is not None
+            self._histories.add(now.ids[new], index, columns[new], unnamed=began, drift=drift)
 
-    def _count(self, index: int, ids: NDArray[np.int64]) -> None:
+    def _count(self, index: int, ids: NDArray[np.int64], slip: float) -> None:
         """Let the counters of all live tracks run on by one counted frame."""
         tracks = self._histories.tracks
         unseen = np.ones(len(self._histories), np.bool_)
         unseen[self._histories.rows_of(ids)] = False
         missed = unseen & (tracks["absent"] == 0)
         tracks["absent_frame"][missed] = index
+        tracks["slip"][missed] = slip
+        tracks["first_slip"][tracks["first_frame"] == index] = slip
         # Of what vanished with most of the crowd nothing can be said, not even that it had shrunk.
         tracks["swept"][missed] = bool(self.flags)
         tracks["absent"][unseen] += 1
@@ -213,7 +242,7 @@ class EventDetector:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything needed to go on, as arrays: the last outlines, the live tracks and the open evidence."""
         counters = np.array([self._frame, self._held, self._before is not None], np.int64)
-        parts: dict[str, NDArray[Any]] = {"counters": counters, "smallest": np.array([self._smallest])}
+        parts: dict[str, NDArray[Any]] = {"counters": counters, "values": np.array([self._smallest, *self._drift])}
         for name, pairs in (("ends", self._ends), ("births", self._births)):
             parts |= {f"{name}_{field}": np.ascontiguousarray(pairs[field]) for field in PAIR.names or ()}
         parts |= {f"track_{name}": array for name, array in self._histories.state().items()}
@@ -224,7 +253,8 @@ class EventDetector:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from `state`; the events that follow are those an uninterrupted detector would give."""
         self._frame, self._held, started = (int(v) for v in state["counters"])
-        self._smallest = float(state["smallest"][0])
+        self._smallest, *drift = (float(v) for v in state["values"])
+        self._drift = (drift[0], drift[1])
         for name in ("ends", "births"):
             pairs = np.zeros(len(state[f"{name}_lone"]), PAIR)
             for field in PAIR.names or ():

@@ -51,6 +51,18 @@ class Outlines:
     area: NDArray[np.float64]
     box: NDArray[np.int64]
 
+    def moved(self, shift: tuple[float, float]) -> Outlines:
+        """Return the outlines shifted by `shift` (y, x in px) to the nearest mask px, cut at the region."""
+        r = self.runs
+        dy, dx = (round(s / r.bin) for s in shift)
+        if dy == 0 and dx == 0:
+            return self
+        row, start, stop = r.row + dy, np.maximum(r.start + dx, 0), np.minimum(r.stop + dx, r.shape[1])
+        keep = (row >= 0) & (row < r.shape[0]) & (start < stop)
+        row, start, stop = (v[keep].astype(np.int32) for v in (row, start, stop))
+        runs = Runs(r.shape, row, start, stop, r.label[keep], r.n_labels, origin=r.origin, bin=r.bin)
+        return Outlines(runs, self.ids, self.area, self.box + np.array([dy, dx, dy, dx]) * r.bin)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the outlines as plain arrays."""
         r = self.runs
@@ -98,6 +110,8 @@ def outline_gap(a: Outlines, label_a: int, b: Outlines, label_b: int) -> float:
     """Return the px between two outlines: 0 when they share or touch pixels (also across a corner)."""
     row_a, start_a, stop_a = _run_of(a, label_a)
     row_b, start_b, stop_b = _run_of(b, label_b)
+    if len(row_a) == 0 or len(row_b) == 0:
+        return float("inf")
     dy = np.maximum(np.abs(row_a[:, None] - row_b) - 1, 0)
     dx = np.maximum(np.maximum(start_b - stop_a[:, None], start_a[:, None] - stop_b), 0)
     return float(np.sqrt((dy * dy + dx * dx).min())) * a.runs.bin

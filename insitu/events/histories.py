@@ -30,7 +30,9 @@ _FIELDS: dict[str, tuple[type, tuple[int, ...]]] = {
     "first_border": (np.float64, ()),  # px between its box and the border when first seen
     "border": (np.float64, ()),  # the same when last seen
     "largest_area": (np.float64, ()),  # largest median of three successive areas
-    "ring": (np.float64, (RING, 4)),  # frame, y, x, area_px of the last sightings, at seen % RING
+    "first_slip": (np.float64, ()),  # px by which the stage had moved since the frame before, when first seen
+    "slip": (np.float64, ()),  # the same when it was missed for the first time
+    "ring": (np.float64, (RING, 6)),  # of the last sightings, at seen % RING: see `sightings`
 }
 
 
@@ -54,7 +56,15 @@ class Histories:
         row = np.minimum(np.searchsorted(known, particles), len(known) - 1)
         return np.where(known[row] == particles, row, -1).astype(np.int64)
 
-    def add(self, particles: NDArray[np.int64], frame: int, columns: NDArray[np.float64], *, unnamed: bool) -> None:
+    def add(
+        self,
+        particles: NDArray[np.int64],
+        frame: int,
+        columns: NDArray[np.float64],
+        *,
+        unnamed: bool,
+        drift: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         """Begin tracks; `columns` (n, 4) holds y, x, area_px, border of their first sighting."""
         new = _blank(len(particles))
         new["particle"][:], new["first_frame"][:], new["unnamed"][:] = particles, frame, unnamed
@@ -62,15 +72,22 @@ class Histories:
             new[name][:] = columns[:, k]
         order = np.argsort(np.concatenate([self.tracks["particle"], particles]), kind="stable")
         self.tracks = {name: np.concatenate([values, new[name]])[order] for name, values in self.tracks.items()}
-        self.see(self.rows_of(particles), frame, columns)
+        self.see(self.rows_of(particles), frame, columns, drift)
 
-    def see(self, rows: NDArray[np.int64], frame: int, columns: NDArray[np.float64]) -> None:
-        """Record the sighting of the tracks in `rows`; `columns` as in `add`."""
+    def see(
+        self,
+        rows: NDArray[np.int64],
+        frame: int,
+        columns: NDArray[np.float64],
+        drift: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        """Record the sighting of the tracks in `rows`; `columns` as in `add`, `drift` the shift of the stage in px."""
         t = self.tracks
         seen = t["seen"][rows]
         ring = t["ring"]
         ring[rows, seen % RING, 0] = frame
-        ring[rows, seen % RING, 1:] = columns[:, :3]
+        ring[rows, seen % RING, 1:4] = columns[:, :3] - (*drift, 0.0)
+        ring[rows, seen % RING, 4:] = columns[:, :2]
         one, two, three = (ring[rows, (seen - back) % RING, 3] for back in range(3))
         median = np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))
         # Below three sightings only the first counts, so that a later single one cannot stand for the largest.
@@ -81,7 +98,10 @@ class Histories:
         t["absent"][rows] = 0
 
     def sightings(self, row: int, n: int = RING) -> NDArray[np.float64]:
-        """Return the last sightings (≤ n) of one track in order of time: columns frame, y, x, area_px."""
+        """Return the last sightings (≤ n) of one track in order of time.
+
+        Columns: frame; y, x without the drift; area_px; y, x in the frame.
+        """
         seen = int(self.tracks["seen"][row])
         order = np.arange(max(0, seen - min(n, RING)), seen) % RING
         ring: NDArray[np.float64] = self.tracks["ring"][row][order]

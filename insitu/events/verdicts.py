@@ -63,7 +63,7 @@ def end(row: int, lone: Lone, histories: Histories, options: EventOptions, index
     """Word the end of one track that did not merge: leaving at the border, dissolution if it shrank, lost otherwise."""
     track = {name: values[row] for name, values in histories.tracks.items()}
     path = histories.sightings(row)
-    reach = 1 + 2 * mean_step(path)
+    reach = 1 + 2 * mean_step(path) + float(track["slip"])
     border = float(track["border"])
     shrunk = lone.shrunk < options.shrink_fraction
     kind: EventKind = "lost"
@@ -78,8 +78,8 @@ def end(row: int, lone: Lone, histories: Histories, options: EventOptions, index
         kind=kind,
         frame=int(track["absent_frame"]),
         decided_frame=index,
-        y=float(path[-1, 1]),
-        x=float(path[-1, 2]),
+        y=float(path[-1, 4]),
+        x=float(path[-1, 5]),
         parents=(int(track["particle"]),),
         parent_areas_px=(int(path[-1, 3]),),
         touches_edge=border <= 0,
@@ -88,12 +88,29 @@ def end(row: int, lone: Lone, histories: Histories, options: EventOptions, index
     )
 
 
+def interrupted(row: int, histories: Histories, index: int) -> Event:
+    """Word the end of a track at a gap that was too long."""
+    track = {name: values[row] for name, values in histories.tracks.items()}
+    path = histories.sightings(row)
+    return Event(
+        kind="lost",
+        frame=index,
+        decided_frame=index,
+        y=float(path[-1, 4]),
+        x=float(path[-1, 5]),
+        parents=(int(track["particle"]),),
+        parent_areas_px=(int(path[-1, 3]),),
+        touches_edge=float(track["border"]) <= 0,
+        note=f"nothing was seen between frames {int(path[-1, 0])} and {index}",
+    )
+
+
 def beginning(row: int, histories: Histories, options: EventOptions, index: int) -> Event:
     """Word the beginning of one track that did not come out of a merger or a splitting."""
     track = {name: values[row] for name, values in histories.tracks.items()}
     path = histories.sightings(row)
     presence = min(1.0, float(track["seen"]) / (float(track["watched"]) + 1))
-    reach = 1 + 2 * mean_step(path)
+    reach = 1 + 2 * mean_step(path) + float(track["first_slip"])
     border, area = float(track["first_border"]), float(track["first_area"])
     grown = middle(path[-3:, 3]) / area
     kind: EventKind = "appearance"
@@ -144,4 +161,4 @@ def place(histories: Histories, particle: int, frame: int) -> tuple[float, float
     row = int(histories.rows_of(np.array([particle]))[0])
     path = histories.sightings(row)
     at = path[np.argmin(np.abs(path[:, 0] - frame))]
-    return float(at[1]), float(at[2])
+    return float(at[4]), float(at[5])

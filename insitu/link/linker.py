@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu.link.drift import FEWEST, Compass
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -21,9 +23,9 @@ LARGEST_SUBNET = 200
 OVERSIZE = "link candidates dropped"
 
 
-def assignment() -> Assign:
-    """Return the compiled assignment, or the one of numpy and scipy where numba is missing (same links, slower)."""
-    home = "compiled" if find_spec("numba") else "plain"
+def assignment(method: str = "optimal") -> Assign:
+    """Return trackpy's assignment, the compiled one, or where numba is missing that of numpy and scipy (same links)."""
+    home = "reference" if method == "trackpy" else "compiled" if find_spec("numba") else "plain"
     assign: Assign = import_module(f"insitu.link.{home}").assign
     return assign
 
@@ -33,17 +35,18 @@ class OptimalLinker:
 
     In every subnet (particles connected by possible links) the links minimise the sum of squared displacements plus
     search_range² for every earlier particle that stays unlinked (Crocker and Grier, 10.1006/jcis.1996.0217; the cost of
-    trackpy). A subnet with more than 200 particles on either side loses its longest candidate links until it fits.
-    A row whose position is not finite never links and gets an id of its own. New ids are given in order of row.
+    trackpy). The range adapts: a subnet with more than 200 particles on either side loses its longest candidate links
+    until it fits. Over k frames that could not be used the range is √(k + 1) times as wide, as for diffusion. A row
+    whose position is not finite never links and gets an id of its own. New ids are given in order of row.
 
     Parameters
     ----------
     options : LinkOptions
-        `search_range_px`, `memory_frames` (used frames only: what is never given to `step` does not count) and
-        `blank_frames`.
     hold_blank : bool, optional
         A frame in which more than half of more than ten particles vanish at once (beam blanked, out of focus) does not
         count towards the memory, for at most `blank_frames` frames in a row. Off for trackpy's behaviour.
+    frame_step : int, optional
+        Difference of the indices of two successive frames.
 
     Attributes
     ----------
@@ -51,20 +54,27 @@ class OptimalLinker:
         Remarks on the last step: ``"link candidates dropped"``. (`EventDetector` flags the blanked beam.)
     """
 
-    def __init__(self, options: LinkOptions, *, hold_blank: bool = True) -> None:
+    def __init__(self, options: LinkOptions, *, hold_blank: bool = True, frame_step: int = 1) -> None:
         self._range = float(options.search_range_px)
         self._memory = int(options.memory_frames)
+        self._predict = options.predict
         self._blank_frames = int(options.blank_frames) if hold_blank else 0
-        self._assign = assignment()
-        self._positions: NDArray[np.float64] = np.empty((0, 2))
-        self._ids: NDArray[np.int64] = np.empty(0, np.int64)
-        self._age: NDArray[np.int64] = np.empty(0, np.int64)
-        self._settled: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._frame_step = frame_step
+        self._assign = assignment(options.method)
+        self._compass = Compass(options.drift_range_px, self._range)
+        self._sources = _sources(0, 2)
+        self._awaited: NDArray[np.int64] = np.empty(0, np.int64)
         self._next = 0
         self._held = 0
+        self._last = -1
         self.flags: tuple[str, ...] = ()
 
-    def step(self, index: int, positions: NDArray[np.float64]) -> NDArray[np.int64]:  # noqa: ARG002 - part of the protocol
+    @property
+    def drift(self) -> tuple[float, float]:
+        """Cumulative shift (y, x) of the stage in px, to subtract from the positions of the last step."""
+        return float(self._compass.shift[0]), float(self._compass.shift[1])
+
+    def step(self, index: int, positions: NDArray[np.float64]) -> NDArray[np.int64]:
         """Link the positions of the next used frame.
 
         Parameters
@@ -81,52 +91,116 @@ class OptimalLinker:
         """
         positions = np.ascontiguousarray(positions, np.float64)
         usable = np.flatnonzero(np.isfinite(positions).all(axis=1))
-        targets = positions[usable]
-        if len(self._ids) == 0:
-            self._positions = np.empty((0, positions.shape[1]))
-        links, dropped = self._assign(self._positions, targets, self._range, LARGEST_SUBNET)
+        seen = positions[usable]
+        elapsed = max(1, (index - self._last) // self._frame_step) if self._last >= 0 else 1
+        self._last = index
+        self._drop_forgotten(positions.shape[1])
+        sources = self._expected(elapsed)
+        self._compass.look(sources[self._voters()], seen)
+        radius = self._range * np.sqrt(elapsed)
+        links, dropped = self._assign(sources, self._corrected(seen), radius, LARGEST_SUBNET)
         linked = links >= 0
         blank = self._most_vanished(linked)
         self.flags = (OVERSIZE,) if dropped else ()
         self._held = self._held + 1 if blank else 0
         ids = np.full(len(positions), -1, np.int64)
-        ids[usable[links[linked]]] = self._ids[linked]
+        ids[usable[links[linked]]] = self._sources["ids"][linked]
         new = np.flatnonzero(ids < 0)
         ids[new] = np.arange(self._next, self._next + len(new))
         self._next += len(new)
-        age = self._age + (0 if blank and self._held <= self._blank_frames else 1)
-        kept = ~linked & (age <= self._memory)
-        self._positions = np.concatenate([targets, self._positions[kept]])
-        self._ids = np.concatenate([ids[usable], self._ids[kept]])
-        self._age = np.concatenate([np.zeros(len(usable), np.int64), age[kept]])
-        settled = np.ones(len(positions), np.bool_)
-        settled[new] = False
-        self._settled = np.concatenate([settled[usable], self._settled[kept]])
+        self._compass.settle(ids[usable], seen)
+        self._remember(ids[usable], seen, links, elapsed, counted=not blank or self._held > self._blank_frames)
         return ids
+
+    def await_return(self, ids: NDArray[np.int64]) -> None:
+        """Keep looking for these unseen particles whatever their age, until the next call (they are in contact)."""
+        self._awaited = ids
+
+    def take_id(self) -> int:
+        """Return an id that no particle has or will have."""
+        self._next += 1
+        return self._next - 1
+
+    def forget(self) -> None:
+        """End all tracks: whatever comes next is new."""
+        self._sources = _sources(0, self._sources["positions"].shape[1])
+
+    def _drop_forgotten(self, n_dim: int) -> None:
+        """Drop the sources whose memory has run out and that nobody awaits."""
+        of = self._sources
+        keep = (of["age"] <= self._memory) | np.isin(of["ids"], self._awaited)
+        self._sources = {name: values[keep] for name, values in of.items()} if keep.any() else _sources(0, n_dim)
+
+    def _voters(self) -> NDArray[np.bool_]:
+        """Mark the particles that tell of the stage: those of the last frame, if enough of them were there before."""
+        last: NDArray[np.bool_] = self._sources["age"] == 0
+        settled: NDArray[np.bool_] = last & self._sources["settled"]
+        return settled if int(np.count_nonzero(settled)) >= FEWEST else last
+
+    def _corrected(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return positions without the shift of the stage."""
+        return positions - self._compass.shift if positions.shape[1] == 2 else positions
+
+    def _expected(self, elapsed: int) -> NDArray[np.float64]:
+        """Return where the sources are looked for: where they were, or where their velocity took them."""
+        of = self._sources
+        positions: NDArray[np.float64] = of["positions"]
+        if not self._predict:
+            return positions
+        moved: NDArray[np.float64] = of["velocity"] * (elapsed + of["age"])[:, None]
+        return positions + moved
+
+    def _remember(
+        self,
+        ids: NDArray[np.int64],
+        seen: NDArray[np.float64],
+        links: NDArray[np.int64],
+        elapsed: int,
+        *,
+        counted: bool,
+    ) -> None:
+        """Take the particles of this frame as sources, after them those that are unseen."""
+        of, linked = self._sources, links >= 0
+        now = _sources(len(ids), seen.shape[1])
+        now["ids"], now["positions"] = ids, self._corrected(seen)
+        now["settled"][links[linked]] = True
+        if self._predict:
+            past = links[linked]
+            moved = (now["positions"][past] - of["positions"][linked]) / (elapsed + of["age"][linked])[:, None]
+            began = ~of["settled"][linked][:, None]
+            now["velocity"][past] = np.where(began, moved, (of["velocity"][linked] + moved) / 2)
+        rest = {name: values[~linked] for name, values in of.items()}
+        rest["age"] = rest["age"] + int(counted)
+        self._sources = {name: np.concatenate([now[name], rest[name]]) for name in now}
 
     def _most_vanished(self, linked: NDArray[np.bool_]) -> bool:
         """Say whether more than half of more than ten particles of the last counted frame were not found again.
 
         Only particles seen more than once count: that specks of a single frame go is no sign of a blanked beam.
         """
-        fresh = (self._age == 0) & self._settled
+        fresh = (self._sources["age"] == 0) & self._sources["settled"]
         n = int(np.count_nonzero(fresh))
         return n > 10 and 2 * int(np.count_nonzero(linked & fresh)) < n
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything needed to go on, as arrays: O(particles), independent of the number of frames seen."""
-        return {
-            "positions": self._positions.copy(),
-            "ids": self._ids.copy(),
-            "age": self._age.copy(),
-            "settled": self._settled.copy(),
-            "counters": np.array([self._next, self._held], np.int64),
-        }
+        counters = np.array([self._next, self._held, self._last], np.int64)
+        return {**self._sources, "awaited": self._awaited, "counters": counters, **self._compass.state()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from `state`; the ids that follow are those an uninterrupted linker would give."""
-        self._positions = np.array(state["positions"], np.float64)
-        self._ids = np.array(state["ids"], np.int64)
-        self._age = np.array(state["age"], np.int64)
-        self._settled = np.array(state["settled"], np.bool_)
-        self._next, self._held = (int(v) for v in state["counters"])
+        self._sources = {name: np.array(state[name]) for name in _sources(0, 2)}
+        self._awaited = np.array(state["awaited"], np.int64)
+        self._next, self._held, self._last = (int(v) for v in state["counters"])
+        self._compass.restore(state)
+
+
+def _sources(n: int, n_dim: int) -> dict[str, NDArray[Any]]:
+    """Return the table of particles that may be linked to: corrected positions, frames unseen, seen more than once."""
+    return {
+        "positions": np.zeros((n, n_dim)),
+        "velocity": np.zeros((n, n_dim)),
+        "ids": np.zeros(n, np.int64),
+        "age": np.zeros(n, np.int64),
+        "settled": np.zeros(n, np.bool_),
+    }

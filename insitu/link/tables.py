@@ -190,8 +190,13 @@ def _linker(
                 "let to_eucl scale the axes and give one search_range",
             )
         scale, radii = radii, np.ones(1)
-    linker = OptimalLinker(LinkOptions(search_range_px=float(radii[0]), memory_frames=int(memory)), hold_blank=False)
+    linker = OptimalLinker(_as_trackpy(float(radii[0]), int(memory)), hold_blank=False)
     return linker, to_eucl or (lambda positions: positions / scale)
+
+
+def _as_trackpy(search_range: float, memory: int) -> LinkOptions:
+    """Return the options under which the links are trackpy's: no correction of drift."""
+    return LinkOptions(search_range_px=search_range, memory_frames=memory, drift_range_px=0.0)
 
 
 def whole_frames(times: NDArray[Any], t_column: str) -> NDArray[np.int64]:

@@ -1,0 +1,176 @@
+"""Drift and jumps of the stage: ``python -m benchmarks.drift``. Writes ``benchmarks/results/drift.md``.
+
+Random walkers with exact identities, with and without jumps of 25 px every 50 frames, and the positions of voids in a
+real in-situ movie (Ni under 1 MeV Kr at 600 and 650 °C, 1477 frames, 0-26 voids), with three jumps added.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from insitu.link import OptimalLinker
+from insitu.options import LinkOptions
+
+SIZE = 1800.0
+VOIDS = "tracking/insitu_tem_void_detections_Ni_600C_650C.jsonl"
+
+
+def walks(n: int, frames: int, sigma: float, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Positions and true ids of walkers, localised to 0.2 px, 1 % replaced in each frame."""
+    rng = np.random.default_rng(seed)
+    at, who = rng.random((n, 2)) * SIZE, np.arange(n)
+    seen, ids = [], []
+    for _ in range(frames):
+        seen.append(at + rng.normal(0, 0.2, at.shape))
+        ids.append(who.copy())
+        at = at + rng.normal(0, sigma, at.shape)
+        new = rng.random(n) < 0.01
+        at[new] = rng.random((int(new.sum()), 2)) * SIZE
+        who[new] = np.arange(who.max() + 1, who.max() + 1 + new.sum())
+    return seen, ids
+
+
+def jumping(frames: int, every: int, size: float, steady: float, seed: int) -> np.ndarray:
+    """Shift of the stage in each frame: steady, with jumps in random directions."""
+    rng = np.random.default_rng(seed)
+    step = np.full((frames, 2), steady)
+    if size:
+        angle = rng.random(frames) * 2 * np.pi
+        at = np.arange(every, frames, every)
+        step[at] += size * np.stack([np.sin(angle), np.cos(angle)], 1)[at]
+    step[0] = 0
+    return step.cumsum(axis=0)
+
+
+def whole_tracks(ids: list[np.ndarray], true: list[np.ndarray]) -> float:
+    """Return the share of true tracks of at least two frames that are one track found, with nothing else in it."""
+    pairs = np.stack([np.concatenate(true), np.concatenate(ids)], 1)
+    unique, count = np.unique(pairs, axis=0, return_counts=True)
+    names = {k: dict(zip(*np.unique(pairs[:, k], return_counts=True), strict=True)) for k in (0, 1)}
+    good = [c == names[0][a] == names[1][b] for (a, b), c in zip(unique.tolist(), count.tolist(), strict=True) if c > 1]
+    return sum(good) / sum(c > 1 for c in names[0].values())
+
+
+def linked(seen: list[np.ndarray], **options: float) -> tuple[list[np.ndarray], np.ndarray, float]:
+    linker = OptimalLinker(LinkOptions(memory_frames=0, **options))
+    ids, drift = [], []
+    begin = time.process_time()
+    for index, positions in enumerate(seen):
+        ids.append(linker.step(index, positions))
+        drift.append(linker.drift)
+    return ids, np.array(drift), 1e3 * (time.process_time() - begin) / len(seen)
+
+
+def trackpy_ids(seen: list[np.ndarray], radius: float) -> list[np.ndarray]:
+    import trackpy
+
+    trackpy.quiet()
+    return [np.array(ids) for _, ids in trackpy.link_iter(iter(seen), radius)]
+
+
+def movie(name: str, n: int, frames: int, sigma: float, radius: float) -> list[str]:
+    rows = []
+    for stage, size, steady in (("at rest", 0.0, 0.0), ("steady 0.3 px a frame", 0.0, 0.3), ("jumps", 25.0, 0.0)):
+        share, cost, off, theirs, voteless = [], [], [], [], []
+        for seed in range(10, 15):
+            seen, true = walks(n, frames, sigma, seed)
+            shift = jumping(frames, 50, size, steady, seed)
+            seen = [p + s for p, s in zip(seen, shift, strict=True)]
+            ids, drift, spent = linked(seen, search_range_px=radius)
+            share.append(whole_tracks(ids, true))
+            cost.append(spent)
+            off.append(np.abs(drift - shift).max())
+            ids, _, without = linked(seen, search_range_px=radius, drift_range_px=0)
+            voteless.append(whole_tracks(ids, true))
+            cost[-1] -= without
+            if seed == 10:
+                theirs.append(whole_tracks(trackpy_ids(seen, radius), true))
+        rows.append(
+            f"| {name} | {stage} | {100 * np.mean(share):.2f} | {100 * np.mean(voteless):.2f} | "
+            f"{100 * np.mean(theirs):.1f} | {np.max(off):.2f} | {np.median(cost):.2f} |"
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def registered(a: np.ndarray, b: np.ndarray, reach: float) -> np.ndarray | None:
+    """Return the shift that brings most of `a` within 4 px of `b`: every pair is tried, the best is averaged.
+
+    None where fewer than five detections or fewer than 60 % are common to both frames.
+    """
+    best, members = None, 0
+    if min(len(a), len(b)) < 5:
+        return None
+    for shift in (b[:, None] - a[None]).reshape(-1, 2):
+        if np.hypot(*shift) > reach:
+            continue
+        distance = np.hypot(*(b[:, None] - (a + shift)[None]).transpose(2, 0, 1))
+        near = distance.min(axis=0) < 4
+        if near.sum() > members:
+            members, best = near.sum(), (b[distance.argmin(axis=0)] - a)[near].mean(axis=0)
+    return best if members >= max(5, 0.6 * min(len(a), len(b))) else None
+
+
+def voids() -> list[str]:
+    home = Path(os.environ.get("INSITU_SAMPLES", Path(__file__).parents[2] / "shared" / "data")) / VOIDS
+    if not home.exists():
+        return ["The movie of voids is not there: set INSITU_SAMPLES."]
+    seen = [np.array(json.loads(line)["positions"], float).reshape(-1, 2) for line in home.read_text().splitlines()]
+    jumps = {400: (25.0, 0.0), 800: (0.0, -25.0), 1200: (17.7, 17.7)}
+    rows = []
+    for name, added in (("as it is", {}), ("three jumps of 25 px", jumps)):
+        shift = np.cumsum([added.get(k, (0.0, 0.0)) for k in range(len(seen))], axis=0)
+        moved = [p + s for p, s in zip(seen, shift, strict=True)]
+        ids, drift, _ = linked(moved, search_range_px=15.0)
+        off = []
+        for k in range(len(moved) - 1):
+            there = registered(moved[k], moved[k + 1], 100.0)
+            if there is not None:
+                off.append(np.hypot(*(drift[k + 1] - drift[k] - there)))
+        off = np.array(off)
+        rows.append(
+            f"| {name} | {len(off)} | {np.median(off):.2f} | {np.quantile(off, 0.99):.2f} | {off.max():.2f} | "
+            f"{100 * np.mean(off <= 1):.2f} | {len(np.unique(np.concatenate(ids)))} |"
+        )
+        print(rows[-1], flush=True)
+        if added:
+            base = linked(seen, search_range_px=15.0)[1]
+            gain = [drift[k] - drift[k - 1] - (base[k] - base[k - 1]) for k in jumps]
+            wrong = [float(np.hypot(*(g - jumps[k]))) for g, k in zip(gain, jumps, strict=True)]
+            rows.append(f"\nError of the jumps found, px: {', '.join(f'{w:.2f}' for w in wrong)}.")
+    return rows
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    lines = [
+        "# Drift",
+        "",
+        "Made by `python -m benchmarks.drift`. Five seeds; jumps are 25 px long, every 50 frames, in any direction.",
+        "",
+        "| movie | stage | whole tracks % | without vote | trackpy (1 seed) | worst error of drift px | ms/frame |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *movie("300 particles, step 1 px, 500 frames, range 10 px", 300, 500, 1.0, 10.0),
+        *movie("20 particles, step 1 px, 500 frames, range 10 px", 20, 500, 1.0, 10.0),
+        *movie("3000 particles, step 1.5 px, 100 frames, range 10 px", 3000, 100, 1.5, 10.0),
+        "",
+        "## Voids in a real movie, against a registration of the detections common to two frames",
+        "",
+        "| stream | pairs of frames | median difference px | 99 % below px | largest px | within 1 px % | tracks |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *voids(),
+        "",
+    ]
+    (Path(__file__).parent / "results" / "drift.md").write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The stage moves: voting before linking, the cumulative shift, gaps, and what is said of the particles meanwhile."""
+
+from __future__ import annotations
+
+import cases_events as cases
+import numpy as np
+import pytest
+
+from insitu.link.drift import Compass, vote
+from insitu.link.linker import OptimalLinker
+from insitu.options import EventOptions, LinkOptions
+from insitu.tracker import Tracker
+from insitu.types import Frame, Header
+
+
+def scattered(n: int, seed: int = 0, size: float = 600.0) -> np.ndarray:
+    return np.random.default_rng(seed).random((n, 2)) * size
+
+
+@pytest.mark.parametrize("n", [5, 12, 100, 2000])
+@pytest.mark.parametrize("step", [(25.0, 0.0), (-18.0, 40.0), (6.0, -5.0)])
+def test_the_vote_finds_the_step_of_the_stage(n, step):
+    rng = np.random.default_rng(1)
+    before = scattered(n, size=600.0 if n <= 100 else 1800.0)
+    found = vote(before, rng.permutation(before + step + rng.normal(0, 0.3, before.shape)), 60.0, 15.0)
+    np.testing.assert_allclose(found, step, atol=1.0 if n < 50 else 0.3)
+
+
+def test_the_vote_stands_what_was_missed_and_what_is_new():
+    rng = np.random.default_rng(2)
+    before, after = scattered(100), scattered(100) + np.array([25.0, 10.0])
+    after = np.concatenate([after[rng.random(100) < 0.8], rng.random((20, 2)) * 600])
+    np.testing.assert_allclose(vote(before, after, 60.0, 15.0), (25.0, 10.0), atol=0.5)
+
+
+@pytest.mark.parametrize("n", [0, 1, 4])
+def test_a_few_particles_say_nothing_of_the_stage(n):
+    assert vote(scattered(n), scattered(n) + 20.0, 60.0, 15.0).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_another_field_of_view_is_no_step(seed):
+    for n in (8, 30, 300):
+        assert vote(scattered(n, seed), scattered(n, seed + 100), 100.0, 15.0).tolist() == [0.0, 0.0]
+
+
+def test_on_a_lattice_no_step_is_preferred_to_one_of_a_period():
+    lattice = np.stack(np.meshgrid(np.arange(12) * 20.0, np.arange(12) * 20.0), -1).reshape(-1, 2)
+    assert vote(lattice, lattice, 60.0, 15.0).tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(vote(lattice, lattice + 6.0, 60.0, 15.0), (6.0, 6.0))
+
+
+def test_a_stage_at_rest_has_no_drift_and_a_moving_one_the_right_one():
+    rng = np.random.default_rng(3)
+    at = scattered(60)
+    for speed in (0.0, 0.05, 2.0):
+        linker = OptimalLinker(LinkOptions())
+        for index in range(200):
+            linker.step(index, at + speed * index + rng.normal(0, 0.1, at.shape))
+        expected = (0.0, 0.0) if speed == 0 else (speed * 199, speed * 199)
+        np.testing.assert_allclose(linker.drift, expected, atol=0.0 if speed == 0 else 0.3)
+
+
+def test_jumps_keep_identities_and_are_not_found_when_turned_off():
+    at = scattered(80)
+    for reach, kept in ((100.0, True), (0.0, False)):
+        linker = OptimalLinker(LinkOptions(drift_range_px=reach))
+        first = linker.step(0, at)
+        for index in range(1, 30):
+            ids = linker.step(index, at + 25.0 * (index // 10))
+        assert (ids.tolist() == first.tolist()) == kept
+        np.testing.assert_allclose(linker.drift, 50.0 * kept, atol=0.1)
+
+
+def test_wherever_a_drifting_movie_is_cut_it_is_the_same():
+    rng = np.random.default_rng(4)
+    at, seen = scattered(40), []
+    for index in range(30):
+        at = at + rng.normal(0, 1, at.shape)
+        seen.append((at + 0.7 * index + 30.0 * (index // 8))[rng.random(40) < 0.95])
+
+    def run(cut: int) -> list[tuple[list[int], tuple[float, float]]]:
+        linker, out = OptimalLinker(LinkOptions()), []
+        for index, positions in enumerate(seen):
+            if index == cut:
+                state = {name: values.copy() for name, values in linker.state().items()}
+                linker = OptimalLinker(LinkOptions())
+                linker.restore(state)
+            out.append((linker.step(index, positions).tolist(), linker.drift))
+        return out
+
+    whole = run(-1)
+    assert max(d[0] for _, d in whole) > 80
+    for cut in range(1, 30):
+        assert run(cut) == whole
+
+
+def test_the_compass_forgets_no_drift_when_its_particles_are_replaced():
+    compass, rng = Compass(100.0, 15.0), np.random.default_rng(5)
+    ids, at = np.arange(40), scattered(40)
+    for index in range(400):
+        gone = rng.random(40) < 0.02
+        ids = np.where(gone, ids.max() + 1 + np.arange(40), ids)
+        at[gone] = rng.random((int(gone.sum()), 2)) * 600
+        compass.settle(ids, at + 0.2 * index + rng.normal(0, 0.2, at.shape))
+    np.testing.assert_allclose(compass.shift, 0.2 * 399, atol=1.0)
+
+
+# --- gaps ----------------------------------------------------------------
+
+
+def test_the_search_range_widens_with_the_frames_that_could_not_be_used():
+    apart = scattered(4)
+    for gap, linked in ((0, False), (3, True)):
+        linker = OptimalLinker(LinkOptions(search_range_px=10))
+        first = linker.step(0, apart)
+        ids = linker.step(1 + gap, apart + np.array([0.0, 18.0]))
+        assert (ids.tolist() == first.tolist()) == linked
+    linker = OptimalLinker(LinkOptions(search_range_px=10), frame_step=4)
+    first = linker.step(0, apart)
+    assert not set(linker.step(4, apart + np.array([0.0, 18.0]))) & set(first)
+
+
+def frame(index: int, time_s: float | None = None) -> Frame:
+    return Frame(index, None, "ok", (), Header("movie", index), time_s)
+
+
+@pytest.mark.parametrize(
+    ("link", "rate", "ends"),
+    [
+        (LinkOptions(max_gap_frames=5), None, False),
+        (LinkOptions(max_gap_frames=4), None, True),
+        (LinkOptions(max_gap_s=0.05), None, False),
+        (LinkOptions(max_gap_s=0.05), 0.01, True),
+        (LinkOptions(max_gap_s=0.061, max_gap_frames=0), 0.01, False),
+    ],
+)
+def test_a_gap_that_is_too_long_ends_all_tracks_as_lost(link, rate, ends):
+    tracker = Tracker(link, EventOptions(), cases.SHAPE)
+    # It shrinks: without a gap its end would be a dissolution.
+    frames = [[(30.0, 30.0, 8.0), (60.0, 100.0, 9.0 - index)] for index in range(4)]
+    results = []
+    for index, discs in [*enumerate(frames), *((k, frames[0][:1]) for k in range(9, 20))]:
+        seen = frame(index, None if rate is None else rate * index)
+        results.append(tracker.step(seen, cases.measured_of(discs), None, ()))
+    events = [e for r in results for e in r.events] + list(tracker.finish())
+    if ends:
+        assert [(e.kind, e.frame, e.parents) for e in events] == [("lost", 9, (0,)), ("lost", 9, (1,))]
+        assert events[0].note == "nothing was seen between frames 3 and 9"
+        assert results[-1].ids.tolist() == [2]
+    else:
+        assert [(e.kind, e.frame, e.parents) for e in events] == [("dissolution", 9, (1,))]
+        assert results[-1].ids.tolist() == [0]
+
+
+# --- events on a moving stage ----------------------------------------------------------------
+
+
+def crowd_with_story() -> list[list[cases.Disc]]:
+    """Thirteen that rest, one that merges within a frame, one that shrinks away, while the stage jumps."""
+    rest = [(40.0 + 60 * i, 60.0 + 60 * j, 8.0) for i in range(3) for j in range(4)]
+    frames = []
+    for k in range(24):
+        discs = list(rest)
+        if k < 12:
+            discs.append((60.0 + 12 * (1 - k / 12), 285.0, 10 * (1 - k / 12) ** (1 / 3) + 0.01))
+        discs += [(190.0, 290.0, 12.0), (190.0, 312.0, 8.0)] if k < 10 else [(190.0, 293.0, cases.merged_radius(12, 8))]
+        shift = 30.0 * (k >= 10)
+        frames.append([(y + shift, x + shift, r) for y, x, r in discs])
+    return frames
+
+
+def test_a_jump_makes_no_event_and_hides_none():
+    shape = (260, 380)
+    linker, detector = OptimalLinker(LinkOptions()), cases.EventDetector(EventOptions(), shape, 3)
+    events = []
+    for index, discs in enumerate(crowd_with_story()):
+        measured = cases.measured_of(discs, shape)
+        p = measured.particles
+        ids = linker.step(index, np.column_stack([p.y, p.x]))
+        events += detector.step(index, measured, ids, linker.drift)
+    assert [(e.kind, e.frame) for e in events] == [("coalescence", 10), ("dissolution", 12)]
+    assert events[0].y == pytest.approx(220.0, abs=2)
+    np.testing.assert_allclose(linker.drift, (30.0, 30.0), atol=0.2)

@@ -99,6 +99,14 @@ def test_later_layers_win_and_every_value_keeps_its_origin(tmp_path):
     assert {key: settings.origin(key) for key in origins} == origins
 
 
+def test_the_settings_of_a_run_say_of_few_values_that_they_came_from_it(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text(load(overrides=["prepare.bin=2"]).to_toml(), encoding="utf-8")
+    again = read_file(file)
+    assert again.origins == {"prepare.bin": str(file)}
+    assert again.to_toml().count(str(file)) == 1
+
+
 def test_the_last_of_equal_overrides_wins():
     assert load(overrides=["prepare.bin=2", "prepare.bin=3"]).prepare.bin == 3
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -21,7 +23,7 @@ from insitu.cli.parameters import (
 )
 from insitu.cli.sources import Target, single_images, targets
 from insitu.cli.stopping import stoppable
-from insitu.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_RESOURCE, EXIT_TERMINATED, CommandError
+from insitu.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_RESOURCE, EXIT_TERMINATED, CommandError, InsituError
 from insitu.store.place import refuse
 
 if TYPE_CHECKING:
@@ -102,6 +104,25 @@ def told(action: Callable[[Target], int], target: Target, console: Console) -> i
         raise
 
 
+def doubts(summary: RunSummary) -> list[str]:
+    """Return what should make a user look at the label images before believing the tables."""
+    from insitu.results import open_run
+
+    found = []
+    if summary.used and not summary.particles:
+        found.append(
+            "no particle was found in any frame: are they darker or brighter than the support (segment.polarity), "
+            "and larger than measure.min_area_px?"
+        )
+    flags: Counter[str] = Counter()
+    with suppress(InsituError):  # a remark that cannot be made does not spoil a run that is done
+        for batch in open_run(summary.out).frames.batches(("status", "flags")):
+            rows = zip(batch["status"].to_pylist(), batch["flags"].to_pylist(), strict=True)
+            flags.update(flag for status, row in rows if status == "ok" for flag in row)
+    found += [f"{n} of {counted(summary.used, 'used frame')} flagged '{flag}'" for flag, n in flags.most_common()]
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What is to be done with every movie of one command."""
@@ -177,9 +198,10 @@ class Job:
 
     def _finished(self, summary: RunSummary) -> int:
         out = summary.out.resolve()
-        for note in summary.notes:
+        notes = [*summary.notes, *doubts(summary)]
+        for note in notes:
             self.console.note(f"note: {note}")
-        self.console.emit("end", **{**asdict(summary), "out": str(out)})
+        self.console.emit("end", **{**asdict(summary), "out": str(out), "notes": notes})
         lost = f" ({summary.bad} bad, {summary.missing} missing)" if summary.bad + summary.missing else ""
         resumed = f" · resumed after {counted(summary.resumed_from, 'frame')}" if summary.resumed_from else ""
         self.console.result(

@@ -243,7 +243,10 @@ def _resolved(below: Settings, layers: list[Row]) -> Settings:
         setting = catalogue()[key]
         stages[setting.stage][setting.name] = _as_python(setting, value)
         origins[key] = origin
-    return Settings(**{s: _validated(s, values, origins) for s, values in stages.items()}, origins=origins)
+    valid = {stage: _validated(stage, values, origins) for stage, values in stages.items()}
+    # the settings.toml of a run names every setting; only those that it changes came from it
+    changed = {k: o for k, o in origins.items() if stages[(s := catalogue()[k]).stage][s.name] != s.default}
+    return Settings(**valid, origins=changed)
 
 
 def _validated(stage: str, values: dict[str, Any], origins: Mapping[str, str]) -> Any:  # noqa: ANN401 - STAGES[stage]

@@ -96,7 +96,9 @@ def nearest(key: str) -> str:
     known = catalogue()
     stage, _, name = key.rpartition(".")
     by_name = {s.name: s.key for s in reversed(known.values())} | _ELSEWHERE
-    near = difflib.get_close_matches(key, known, 1, 0.75)
+    # an almost right name counts more than a right stage, which all its other settings share
+    near = [by_name[n] for n in difflib.get_close_matches(name, by_name, 1, 0.85)]
+    near = near or difflib.get_close_matches(key, known, 1, 0.75)
     if not near:
         near = [by_name[n] for n in difflib.get_close_matches(name, by_name, 1, 0.6)]
     if near:

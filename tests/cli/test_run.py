@@ -480,6 +480,26 @@ def test_a_dry_run_is_refused_where_the_run_would_be(call, movie, tmp_path, monk
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_what_makes_a_run_doubtful_is_said_at_its_end(call, tmp_path):
+    """Bright particles looked for as dark ones, and discs of which most vanish in two frames."""
+    y, x = np.mgrid[:128, :128]
+    discs = np.min([np.hypot(y - a, x - b) for a in range(16, 128, 32) for b in range(16, 128, 32)], axis=0) < 8
+    rng = np.random.default_rng(1)
+    movie = rng.normal(100.0, 3.0, (12, 128, 128)) + 80.0 * discs
+    np.save(tmp_path / "bright.npy", movie.astype(np.uint8))
+    done = call("run", tmp_path / "bright.npy", "-o", tmp_path / "a", "--set", "segment.polarity=dark", *FAST)
+    assert (done.code, "no particle was found in any frame" in done.err) == (0, True)
+    movie[5:7] -= 80.0 * discs
+    np.save(tmp_path / "gaps.npy", movie.astype(np.uint8))
+    done = call("run", tmp_path / "gaps.npy", "-o", tmp_path / "b", *FAST)
+    flagged = open_run(tmp_path / "b").frames.to_pandas()["flags"].explode().value_counts()
+    assert len(flagged)
+    for flag, number in flagged.items():
+        assert f"note: {number} of 12 used frames flagged '{flag}'" in done.err
+    end = json.loads(call("run", tmp_path / "gaps.npy", "-o", tmp_path / "c", "--json", *FAST).lines[-1])
+    assert len(end["notes"]) == len(flagged)
+
+
 def test_json_says_which_movie_failed_and_how(call, faked, many, tmp_path):
     faked.outcomes["run2.tif"] = InputError("broken", "mend it")
     done = call("run", many, "-o", tmp_path / "o", "--json")

@@ -89,7 +89,8 @@ def process(
     on_result : callable, optional
         Called with every result after it was handed to the store, pixels included while the call lasts.
     stop : threading.Event, optional
-        Once set, what is done is committed and the run ends as interrupted, resumable.
+        Once set, what is done is committed and the run ends as interrupted, resumable; with its `exit_code` if it has
+        one, else 130.
 
     Raises
     ------
@@ -142,7 +143,7 @@ def _drive(
             interrupted = _loop(results, engine, folder, seen, hooks)
         folder.commit(engine.tracker.state())
         if interrupted:
-            folder.close({"exit": EXIT_INTERRUPTED, "metrics": _metrics(engine, seen, began)})
+            folder.close({"exit": _stopped(hooks), "metrics": _metrics(engine, seen, began)})
         else:
             last = engine.tracker.finish()
             with engine.watch.stage("tracks"):
@@ -152,7 +153,7 @@ def _drive(
     code = EXIT_INCOMPLETE if counts["bad"] + counts["missing"] else EXIT_DONE
     return RunSummary(
         out=folder.path,
-        exit_code=EXIT_INTERRUPTED if interrupted else code,
+        exit_code=_stopped(hooks) if interrupted else code,
         total=folder.committed,
         used=counts["ok"],
         bad=counts["bad"],
@@ -164,6 +165,10 @@ def _drive(
         interrupted=interrupted,
         notes=tuple(folder.notes),
     )
+
+
+def _stopped(hooks: _Hooks) -> int:
+    return int(getattr(hooks.stop, "exit_code", EXIT_INTERRUPTED))
 
 
 def _progress(engine: Engine, folder: RunFolder) -> Progress:

@@ -18,6 +18,7 @@ import torch
 from cases_movies import discs
 
 import insitu
+from insitu.cli.stopping import Stop
 from insitu.errors import CommandError, InputError
 from insitu.intake import Selection
 from insitu.models.checkpoint import build, save_network
@@ -423,3 +424,11 @@ def test_resuming_with_weights_trained_again_under_the_same_name_is_refused(movi
             process(movie, tmp_path / "out", with_(segment__model=str(file)), stop=stop)
     with pytest.raises(CommandError, match=r"identity weights\.sha256"):
         process(movie, tmp_path / "out", with_(segment__model=str(file)), resume=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_run_json_has_the_exit_code_of_the_signal(number, code, movie, tmp_path):
+    stop = Stop(lambda _: None)
+    summary = process(movie, tmp_path / "out", SETTINGS, stop=stop.event, progress=lambda _: stop.ask(number))
+    about = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (summary.exit_code, about["status"], about["exit"]) == (code, "interrupted", code)

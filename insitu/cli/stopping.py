@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+class Asked(threading.Event):
+    """Set once a run was asked to end; `exit_code` says by which signal, and ``run.json`` with it."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
 class Stop:
     """Whether, and by which signal, a run was asked to end; `event` is what the pipeline looks at."""
 
     def __init__(self, announce: Callable[[str], None]) -> None:
-        self.event = threading.Event()
+        self.event = Asked()
         self.terminated = False
         self._announce = announce
 
@@ -38,6 +44,7 @@ class Stop:
         self.terminated = number == signal.SIGTERM
         if self.event.is_set():
             raise Terminated if self.terminated else KeyboardInterrupt
+        self.event.exit_code = self.exit_code
         self.event.set()
         self._announce("storing what is done, then stopping; once more to stop at once")
 

@@ -6,6 +6,7 @@ python -m benchmarks.accuracy unet shallow # other models too
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import tempfile
@@ -85,6 +86,7 @@ def line(model: str, dose: float) -> str:
 
 def main(models: list[str]) -> None:
     """Print the table; write the page."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: small frames gain nothing from threads
     titles = [
         "model",
         "e⁻/px",

@@ -212,6 +212,16 @@ def test_a_given_rate_does_not_make_the_sources_own_times_irregular():
     assert [intake.frame(k, slot).flags for k in range(4)] == [(), (), (), ("irregular time",)]
 
 
+@pytest.mark.parametrize("step_ms", [1.0, 2.2, 2.5, 7.4])
+def test_stamps_of_whole_milliseconds_are_no_irregular_time_and_a_lost_frame_is(step_ms):
+    times = [round(k * step_ms) / 1000 for k in range(40)] + [round(42 * step_ms) / 1000]
+    reader = Played([9] * 41, times=times)
+    intake = Intake(reader, Calibration(s_per_frame=step_ms / 1000, s_source="stamps"), Selection())
+    slot = np.empty((4, 6), np.uint8)
+    flags = [intake.frame(k, slot).flags for k in range(41)]
+    assert flags == [()] * 40 + [("irregular time",)]
+
+
 @pytest.mark.parametrize("wrong", [(-3, None, 1), (0, -1, 1), (0, None, 0), (0, 10, -1)])
 def test_a_selection_that_selects_nothing_is_refused_with_a_hint(wrong):
     with pytest.raises(CommandError, match="cannot be selected"):

@@ -7,6 +7,7 @@ with a confidence above 0.5.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from insitu.tracks import TrackSummary
 from insitu.types import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -36,11 +37,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tracked:
-    """A table of detections, tracked: `particles` is it with ids; `events` and `tracks` as in a run, in px."""
+    """A table of detections, tracked: `particles` is it with ids; `events` and `tracks` as in a run, in px.
+
+    `frames` has ``frame, drift_y_px, drift_x_px`` of the used frames: the cumulative shift of the stage to subtract.
+    """
 
     particles: pd.DataFrame
     events: pd.DataFrame
     tracks: pd.DataFrame
+    frames: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Linked:
+    """Used frames and their rows in the sorted table; drift of each (n, 2); frames before which all tracks ended."""
+
+    frames: list[tuple[int, slice]]
+    ids: NDArray[np.int64]
+    drift: NDArray[np.float64]
+    interrupted: set[int]
 
 
 def track_table(
@@ -48,6 +63,7 @@ def track_table(
     *,
     search_range_px: float,
     memory_frames: int = 3,
+    drift_range_px: float = 100.0,
     frames: Iterable[int] | None = None,
     shape: tuple[int, int] | None = None,
     area_column: str = "area_px",
@@ -66,9 +82,12 @@ def track_table(
         Farthest a particle may move between two used frames.
     memory_frames : int
         Used frames a particle may be unseen and keep its id.
+    drift_range_px : float
+        Longest sudden step of the stage that is found before linking; 0 where the stage stands still, so that a common
+        motion of the particles is not taken for one.
     frames : iterable of int, optional
         The frames that were looked at. One without a row is then an empty frame and uses up memory; by default frames
-        without rows count as missing and use up nothing.
+        without rows count as missing and use up nothing, but beyond `link.max_gap_frames` of them all tracks end.
     shape : tuple of int, optional
         Height and width of the frame in px. Without it no border is known: nothing enters or leaves.
     area_column, t_column : str
@@ -85,23 +104,22 @@ def track_table(
     CommandError
         A column is missing or holds no numbers, a frame number is not whole, or an area is not above zero.
     """
-    link = _link_options(search_range_px, memory_frames)
+    link = _link_options(search_range_px, memory_frames, drift_range_px)
     table = _in_order(df, t_column)
     places = table[["y", "x"]].to_numpy(np.float64, na_value=np.nan).copy()
     places[~np.isfinite(places).all(axis=1)] = np.nan
     times, area = table[t_column].to_numpy(), _areas(table, area_column)
-    used = None if frames is None else list(frames)
-    linker, ids = OptimalLinker(link), np.empty(len(table), np.int64)
-    for frame, rows in _frames(times, used):
-        ids[rows] = linker.step(frame, places[rows])
-    table["particle"] = ids
+    linked = _linked(_frames(times, frames), places, link)
+    table["particle"] = linked.ids
     if area is None:
-        happened = _from_positions(times, ids, places, link, shape)
+        happened = _from_positions(times, linked, places, link, shape)
     else:
-        wanted = options or EventOptions()
-        happened = _from_areas(_frames(times, used), ids, places, area, link=link, options=wanted, shape=shape)
+        happened = _from_areas(linked, places, area, link=link, options=options or EventOptions(), shape=shape)
     diameter = np.full(len(table), np.nan) if area is None else np.sqrt(4 * area / np.pi)
-    return Tracked(table, _event_table(happened), _track_table(times, ids, places, diameter, happened))
+    shift = _frame_table(linked)
+    columns = {"frame": times, "particle": linked.ids, "y": places[:, 0], "x": places[:, 1]}
+    tracks = _track_table({**columns, "equivalent_diameter_px": diameter}, shift, happened)
+    return Tracked(table, _event_table(happened), tracks, shift)
 
 
 def _in_order(df: pd.DataFrame, t_column: str) -> pd.DataFrame:
@@ -112,14 +130,20 @@ def _in_order(df: pd.DataFrame, t_column: str) -> pd.DataFrame:
     return table.iloc[np.argsort(table[t_column].to_numpy(), kind="stable")]
 
 
-def _link_options(search_range_px: float, memory_frames: int) -> LinkOptions:
+def _link_options(search_range_px: float, memory_frames: int, drift_range_px: float) -> LinkOptions:
     if not (np.isfinite(search_range_px) and search_range_px > 0):
         raise CommandError(
             f"search_range_px={search_range_px!r} is not above zero", "give the farthest a particle may move, in px"
         )
     if memory_frames != int(memory_frames) or memory_frames < 0:
         raise CommandError(f"memory_frames={memory_frames!r} is not a number of frames", "give a whole number ≥ 0")
-    return LinkOptions(search_range_px=float(search_range_px), memory_frames=int(memory_frames))
+    if not (np.isfinite(drift_range_px) and drift_range_px >= 0):
+        raise CommandError(f"drift_range_px={drift_range_px!r} is no length", "give px, or 0 to look for no drift")
+    return LinkOptions(
+        search_range_px=float(search_range_px),
+        memory_frames=int(memory_frames),
+        drift_range_px=float(drift_range_px),
+    )
 
 
 def _areas(table: pd.DataFrame, column: str) -> NDArray[np.float64] | None:
@@ -135,17 +159,30 @@ def _areas(table: pd.DataFrame, column: str) -> NDArray[np.float64] | None:
     return area
 
 
-def _frames(times: NDArray[np.int64], wanted: Sequence[int] | None) -> Iterator[tuple[int, slice]]:
-    """Yield every used frame with its rows in the sorted table."""
-    used = np.unique(times if wanted is None else np.concatenate([times, np.asarray(wanted, np.int64)]))
-    first, last = np.searchsorted(times, used, "left"), np.searchsorted(times, used, "right")
-    for frame, a, b in zip(used.tolist(), first.tolist(), last.tolist(), strict=True):
-        yield frame, slice(a, b)
+def _frames(times: NDArray[np.int64], wanted: Iterable[int] | None) -> list[tuple[int, slice]]:
+    """Return every used frame with its rows in the sorted table."""
+    used = np.unique(times if wanted is None else np.concatenate([times, np.asarray(list(wanted), np.int64)]))
+    bounds = (np.searchsorted(times, used, side).tolist() for side in ("left", "right"))
+    return [(frame, slice(a, b)) for frame, a, b in zip(used.tolist(), *bounds, strict=True)]
+
+
+def _linked(frames: list[tuple[int, slice]], places: NDArray[np.float64], link: LinkOptions) -> _Linked:
+    """Give identities frame by frame, as the engine does: drift first, a wider range over missing frames."""
+    numbers = np.array([frame for frame, _ in frames], np.int64)
+    step = max(1, int(np.gcd.reduce(np.diff(numbers)))) if len(numbers) > 1 else 1
+    linker, ids = OptimalLinker(link, frame_step=step), np.empty(len(places), np.int64)
+    drift, interrupted = np.zeros((len(frames), 2)), set()
+    for k, (frame, rows) in enumerate(frames):
+        if k and (frame - frames[k - 1][0]) // step - 1 > link.max_gap_frames:
+            linker.forget()
+            interrupted.add(frame)
+        ids[rows] = linker.step(frame, places[rows])
+        drift[k] = linker.drift
+    return _Linked(frames, ids, drift, interrupted)
 
 
 def _from_areas(
-    frames: Iterator[tuple[int, slice]],
-    ids: NDArray[np.int64],
+    linked: _Linked,
     places: NDArray[np.float64],
     area: NDArray[np.float64],
     *,
@@ -157,9 +194,11 @@ def _from_areas(
     size, origin = _region(places, area, link.search_range_px, shape)
     detector = EventDetector(options, size, link.memory_frames, link.blank_frames)
     happened: list[Event] = []
-    for frame, rows in frames:
+    for (frame, rows), shift in zip(linked.frames, linked.drift.tolist(), strict=True):
+        if frame in linked.interrupted:
+            happened += detector.interrupt(frame)
         measured, kept = discs(places[rows], area[rows], size, origin)
-        happened += detector.step(frame, measured, ids[rows][kept])
+        happened += detector.step(frame, measured, linked.ids[rows][kept], (shift[0], shift[1]))
     return [*happened, *detector.finish()]
 
 
@@ -180,21 +219,25 @@ def _region(
 
 def _from_positions(
     times: NDArray[np.int64],
-    ids: NDArray[np.int64],
+    linked: _Linked,
     places: NDArray[np.float64],
     link: LinkOptions,
     shape: tuple[int, int] | None,
 ) -> list[Event]:
     """Say what positions alone can tell: who met whom, and who began or ended for no known reason."""
+    ids, drift = linked.ids, np.zeros_like(places)
+    for (_, of_frame), shift in zip(linked.frames, linked.drift, strict=True):
+        drift[of_frame] = shift
     events: list[Event] = []
     explained: set[tuple[bool, int]] = set()
     last_frame = int(times[-1]) if len(times) else 0
-    for m in meetings(times, ids, places, link.search_range_px):
+    for m in meetings(times, ids, places - drift, link.search_range_px):
+        y, x = (float(v) for v in (m.y, m.x) + linked.drift[_row_of(linked, m.frame)])
         merged = m.kind == "coalescence"
         explained |= {(merged, guest) for guest in m.guests}
         before, after = ((m.host, *m.guests), (m.host,)) if merged else ((m.host,), (m.host, *m.guests))
         decided = min(m.frame + (link.memory_frames if merged else 0), last_frame)
-        events.append(Event(m.kind, m.frame, decided, m.y, m.x, before, after, confidence=m.confidence, note=_NOTE))
+        events.append(Event(m.kind, m.frame, decided, y, x, before, after, confidence=m.confidence, note=_NOTE))
     finite = np.flatnonzero(np.isfinite(places).all(axis=1))
     for ended, rows in ((False, _extreme(ids[finite], last=False)), (True, _extreme(ids[finite], last=True))):
         for row in finite[rows].tolist():
@@ -206,6 +249,11 @@ def _from_positions(
 
 
 _NOTE = "from positions alone"
+
+
+def _row_of(linked: _Linked, frame: int) -> int:
+    """Return the place of a used frame."""
+    return bisect_left(linked.frames, frame, key=lambda f: f[0])
 
 
 def _extreme(ids: NDArray[np.int64], *, last: bool) -> NDArray[np.int64]:
@@ -257,17 +305,19 @@ def _event_table(events: Sequence[Event]) -> pd.DataFrame:
     return pd.DataFrame({"event": np.arange(len(events), dtype=np.int64), **columns})
 
 
-def _track_table(
-    times: NDArray[np.int64],
-    ids: NDArray[np.int64],
-    places: NDArray[np.float64],
-    diameter: NDArray[np.float64],
-    events: Sequence[Event],
-) -> pd.DataFrame:
+def _frame_table(linked: _Linked) -> pd.DataFrame:
+    """Return the drift of the used frames."""
+    import pandas as pd
+
+    columns = {"drift_y_px": linked.drift[:, 0], "drift_x_px": linked.drift[:, 1]}
+    return pd.DataFrame({"frame": np.array([frame for frame, _ in linked.frames], np.int64), **columns})
+
+
+def _track_table(columns: dict[str, NDArray[Any]], frames: pd.DataFrame, events: Sequence[Event]) -> pd.DataFrame:
     """Return one row a particle, as the table of a run has it (px)."""
     import pandas as pd
 
     summary = TrackSummary()
-    columns = {"frame": times, "particle": ids, "y": places[:, 0], "x": places[:, 1]}
-    summary.add({**columns, "equivalent_diameter_px": diameter})
+    summary.add_frames({name: frames[name].to_numpy() for name in ("frame", "drift_y_px", "drift_x_px")})
+    summary.add(columns)
     return pd.DataFrame(summary.rows(events))

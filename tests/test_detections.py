@@ -121,6 +121,7 @@ def test_an_empty_table():
         ({"area_px": np.nan}, {}, r"area_px = nan"),
         ({}, {"search_range_px": -1}, "search_range_px=-1"),
         ({}, {"memory_frames": -1}, "memory_frames=-1"),
+        ({}, {"drift_range_px": np.inf}, "drift_range_px=inf"),
     ],
 )
 def test_what_cannot_be_used_is_refused(change, options, message):
@@ -149,6 +150,31 @@ def test_discs_lie_where_and_are_as_large_as_they_should_and_none_is_lost():
     assert (shifted.particles.bbox_y0[0], shifted.particles.y[0]) == (106, 120.0)
 
 
+@pytest.mark.parametrize("with_area", [False, True])
+def test_a_jump_of_the_stage_is_no_event_and_moves_nobody(with_area):
+    rng = np.random.default_rng(1)
+    places = rng.uniform(50, 950, (30, 2))
+    offsets = np.where(np.arange(12)[:, None] < 6, 0, [25.0, -20.0])
+    rows = [(t, y, x) for t, offset in enumerate(offsets) for y, x in places + offset]
+    table = pd.DataFrame(rows, columns=["frame", "y", "x"])
+    found = track_table(table.assign(area_px=80.0) if with_area else table, search_range_px=8)
+    assert found.particles["particle"].tolist() == list(range(30)) * 12
+    assert len(found.events) == 0
+    np.testing.assert_allclose(found.frames[["drift_y_px", "drift_x_px"]], offsets, atol=1e-9)
+    np.testing.assert_allclose(found.tracks["displacement_px"], 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("with_area", [False, True])
+def test_after_a_long_gap_all_are_new(with_area):
+    table = pd.DataFrame({"frame": [0, 1, 2, 150, 151], "y": 5.0, "x": 5.0})
+    found = track_table(table.assign(area_px=30.0) if with_area else table, search_range_px=3)
+    assert found.particles["particle"].tolist() == [0, 0, 0, 1, 1]
+    assert (found.events["kind"] == "lost").sum() == 1
+    assert "coalescence" not in set(found.events["kind"])
+    every_tenth = track_table(table.assign(frame=[0, 10, 20, 120, 130]), search_range_px=3)
+    assert every_tenth.particles["particle"].tolist() == [0] * 5
+
+
 def divisions(table: pd.DataFrame) -> pd.DataFrame:
     """Frame of the daughters, and place of the mother, of every division."""
     rows = table.set_index("id")
@@ -168,8 +194,8 @@ def test_divisions_of_real_cells_forwards_and_as_mergers_backwards(samples, back
         last = table["frame"].max()
         table["frame"] = last - table["frame"]
         truth["frame"] = last - truth["frame"] + 1
-    # No edge of this sample is longer than 20 px.
-    found = track_table(table[["frame", "y", "x"]], search_range_px=20, memory_frames=0).events
+    # No edge of this sample is longer than 20 px, and its camera stands still.
+    found = track_table(table[["frame", "y", "x"]], search_range_px=20, memory_frames=0, drift_range_px=0).events
     scores = score(truth, found, frames=1, distance_px=20)[kind]
     assert scores.truth == 61
     assert scores.precision >= 0.9
@@ -206,8 +232,11 @@ def test_real_detections_with_areas(samples):
     found = track_table(table, search_range_px=25, frames=range(len(lines)), shape=(1024, 1024))
     lengths = found.particles.groupby("particle").size()
     assert len(found.particles) == len(table)
-    # The stage jumps by more than the search range in frame 91.
     assert (lengths >= 88).sum() >= 3
+    # The stage jumps by more than the search range in frame 91.
+    jump = np.hypot(*found.frames[["drift_y_px", "drift_x_px"]].diff().to_numpy().T)
+    assert np.nanargmax(jump) == 91
+    assert jump[91] > 25
     told = found.tracks.set_index("particle")
     ended = found.tracks[(found.tracks["fate"] != "end")]
     assert set(ended["fate"]) <= {"coalescence", "dissolution", "leaving", "lost"}

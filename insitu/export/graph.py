@@ -6,6 +6,7 @@ A spot is a row of the particles table and has its number, from 0. Links are sor
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from insitu.export.rows import Columns
     from insitu.results import Run
 
+_BYTES = 8
 _FRAMES = 2**31  # more than any frame number
 _NEVER = _FRAMES - 1
 
@@ -62,7 +64,9 @@ def graph_of(run: Run, scratch: Path) -> Iterator[Graph]:
     bounds = np.concatenate([[0], np.cumsum(n)])
     with TemporaryFile(dir=scratch) as file:
         total = int(bounds[-1])
-        store = np.memmap(file, np.int64, "w+", shape=(max(total, 1), 2))
+        # A full disk is an error here; met while a map is written it would be a bus error.
+        os.posix_fallocate(file.fileno(), 0, max(total, 1) * 2 * _BYTES)
+        store = np.memmap(file, np.int64, "r+", shape=(max(total, 1), 2))
         free = bounds[:-1].copy()
         for particle, links in _links(run, across):
             place = np.searchsorted(trees, tree_of.of(particle))

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import os
 import xml.etree.ElementTree as ET
 
+import export_cases
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,7 @@ from export_cases import BAD, PARTICLES, SHAPE, TREES, links, make_run
 
 from insitu.errors import CommandError, InputError
 from insitu.export import ExportOptions, ctc, export, graph, rows
-from insitu.types import Calibration
+from insitu.types import Calibration, Event
 
 
 def cut(monkeypatch, size):
@@ -86,6 +89,26 @@ def test_trackmate_without_calibration_is_in_px_and_frames(tmp_path):
     assert (root.find("Model").get("spatialunits"), root.find("Model").get("timeunits")) == ("pixel", "frame")
     assert sorted({int(s["FRAME"]) for s in spots.values()}) == [5 + 3 * k for k in range(10) if k != BAD]
     assert sum(map(len, tracks.values())) == len(links())
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(run, tmp_path, monkeypatch):
+    def full(_file, _start, size):
+        assert size == len(links()) * 16
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="space"):
+        export(run, "trackmate", tmp_path / "t.xml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_are_seen_apart_once_more_after_their_merger_are_joined_at_the_end(tmp_path, monkeypatch):
+    early = Event("coalescence", 2, 5, 30.0, 30.0, (0, 1), (0,))
+    monkeypatch.setattr(export_cases, "EVENTS", (early,))
+    _, spots, tracks = read_trackmate(export(make_run(tmp_path / "run"), "trackmate", tmp_path / "t.xml"))
+    who = {k: (int(s["PARTICLE"]), int(s["FRAME"])) for k, s in spots.items()}
+    across = {(who[a], who[b]) for edges in tracks.values() for a, b in edges if who[a][0] != who[b][0]}
+    assert across == {((1, 3), (0, 4))}
 
 
 def read_ctc(folder, stem, table):

@@ -79,13 +79,23 @@ def run(
     action = job.preview if dry_run else job.analyse
     if root is None:
         return told(action, wanted[0], console)
-    codes = []
+    codes: list[int] = []
     for target in wanted:
+        console.note(f"movie {len(codes) + 1} of {len(wanted)}")
         codes.append(_kept_going(action, target, console))
         if codes[-1] in {EXIT_RESOURCE, EXIT_INTERRUPTED, EXIT_TERMINATED}:
             break
+    console.note(in_sum(wanted, codes))
     console.result(str(root.resolve()))
     return worst(codes)
+
+
+def in_sum(wanted: list[Target], codes: list[int]) -> str:
+    """Return how several movies ended: the one line to read after a night."""
+    odd = [f"{target.source} ended with {code}" for target, code in zip(wanted, codes, strict=False) if code]
+    left = len(wanted) - len(codes)
+    parts = [f"{codes.count(EXIT_DONE)} of {len(wanted)} movies done without remark", *odd]
+    return "; ".join([*parts, f"{left} not begun"] if left else parts)
 
 
 def worst(codes: list[int]) -> int:

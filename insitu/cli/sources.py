@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def targets(paths: tuple[str, ...], out: str | None) -> tuple[list[Target], Path
         if place in placed:
             raise CommandError(
                 f"'{placed[place]}' and '{movie}' would both be written to '{place}'",
-                "run them one by one with -o of their own, or rename one",
+                f"choose with a pattern like '*{Path(movie).suffix}', give each its own -o, or rename one",
             )
         placed[place] = movie
     return [Target(movie, place) for place, movie in placed.items()], root
@@ -60,10 +61,11 @@ def targets(paths: tuple[str, ...], out: str | None) -> tuple[list[Target], Path
 
 def stem(movie: str) -> str:
     """Return the name a run folder takes from its movie."""
-    path = Path(movie.partition("::")[0])
+    # not resolved: the name that the user sees is that of a link, not of what it points to
+    path = Path(os.path.abspath(movie.partition("::")[0]))  # noqa: PTH100 - Path.absolute keeps a/.. as it is
     if path.is_dir() and path.suffix.lower() not in {".zarr", ".insitu"}:
-        return path.resolve().name
-    return path.resolve().stem
+        return path.name
+    return path.stem
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:

@@ -263,8 +263,18 @@ def test_one_bad_movie_does_not_stop_the_others_and_the_worst_code_wins(call, fa
 
 def test_a_full_disk_ends_the_whole_command(call, faked, many, tmp_path):
     faked.outcomes["run1.tif"] = OSError(28, "No space left on device")
-    assert call("run", many, "-o", tmp_path / "o", "--quiet").code == 6
+    done = call("run", many, "-o", tmp_path / "o")
+    assert done.code == 6
     assert len(faked.calls) == 1
+    assert done.err.splitlines()[-1].endswith(f"{many / 'run1.tif'} ended with 6; 2 not begun")
+
+
+def test_several_movies_are_counted_and_summed_up(call, faked, many, tmp_path):
+    faked.outcomes |= {"run1.tif": InputError("broken", "mend it"), "run10.tif": 5}
+    lines = call("run", many, "-o", tmp_path / "o").err.splitlines()
+    assert [line for line in lines if line.startswith("movie ")] == [f"movie {k} of 3" for k in (1, 2, 3)]
+    ended = f"{many / 'run1.tif'} ended with 3; {many / 'run10.tif'} ended with 5"
+    assert lines[-1] == f"1 of 3 movies done without remark; {ended}"
 
 
 @pytest.mark.parametrize(
@@ -514,5 +524,8 @@ def test_natural_order_and_stems(tmp_path):
     assert sorted(["a10", "a9", "a", "b1", "a09"], key=natural) == ["a", "a9", "a09", "a10", "b1"]
     (tmp_path / "run.3").mkdir()
     assert stem(str(tmp_path / "run.3")) == "run.3"
+    (tmp_path / "a.tif").symlink_to(tmp_path / "objects" / "SHA256-1234.tif")
+    assert stem(str(tmp_path / "a.tif")) == "a"
+    assert stem(str(tmp_path / "run.3" / "..")) == tmp_path.name
     assert stem("x/movie.ome.tif") == "movie.ome"
     assert stem("x/data.h5::/entry/images") == "data"

@@ -60,12 +60,11 @@ def gold(run) -> tuple[list[str], bool]:
     right = right and abs(first) <= TOLERANCE and abs(last) <= TOLERANCE
     series = ", ".join(f"{d:.1f}" for d in diameter)
     identities = big["particle"].nunique()
-    told = (
+    bar = f"bar of ± {100 * TOLERANCE:.0f} % {'held' if right else 'NOT HELD'}"
+    return [
         f"Gold particle: {identities} identity in {len(big)} frames; equivalent diameter, nm: {series}.",
-        f"First {100 * first:+.1f} %, last {100 * last:+.1f} % from {FIRST_NM} and {LAST_NM} nm, rising in every frame: "
-        f"bar of ± {100 * TOLERANCE:.0f} % {'held' if right else 'NOT HELD'}.",
-    )
-    return list(told), right
+        f"First {100 * first:+.1f} %, last {100 * last:+.1f} % from {FIRST_NM} and {LAST_NM} nm, rising throughout: {bar}.",
+    ], right
 
 
 def main() -> int:

@@ -63,7 +63,7 @@ def gold(run) -> tuple[list[str], bool]:
     bar = f"bar of ± {100 * TOLERANCE:.0f} % {'held' if right else 'NOT HELD'}"
     return [
         f"Gold particle: {identities} identity in {len(big)} frames; equivalent diameter, nm: {series}.",
-        f"First {100 * first:+.1f} %, last {100 * last:+.1f} % from {FIRST_NM} and {LAST_NM} nm, rising throughout: {bar}.",
+        f"First {100 * first:+.1f} %, last {100 * last:+.1f} % from {FIRST_NM} and {LAST_NM} nm, rising: {bar}.",
     ], right
 
 

@@ -130,7 +130,7 @@ class Intake:
         try:
             flags = self._reader.read_into(index, slot)
             if unusable := judge(slot):
-                raise BadFrame(unusable[0], f"frame {index} is {unusable[0]}")  # noqa: TRY301 - one way out for all bad frames
+                raise BadFrame(unusable[0])  # noqa: TRY301 - one way out for all bad frames
         except BadFrame as bad:
             return self._bad(index, header, bad)
         flags += self._irregular(index, header)

@@ -282,7 +282,7 @@ def test_resuming_with_another_movie_is_refused(tmp_path, movie):
     stop.set()
     process(movie, tmp_path / "out", SETTINGS, stop=stop)
     other = write_tiff(tmp_path / "movie.tif", discs(seed=1))
-    with pytest.raises(CommandError, match="cannot be resumed"):
+    with pytest.raises(CommandError, match="cannot be resumed: source fingerprint differs: it is another movie"):
         process(other, tmp_path / "out", SETTINGS, resume=True)
 
 

@@ -171,6 +171,14 @@ def test_frames_cannot_be_selected_by_particle(out):
         open_run(out).frames.to_pandas(particles=3)
 
 
+def test_a_table_cut_short_is_damage(tmp_path):
+    analyse(info(tmp_path / "a"), frames=20, fsync=False)
+    table = tmp_path / "a" / "particles.parquet"
+    table.write_bytes(table.read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged: particles is no whole parquet file"):
+        open_run(tmp_path / "a").particles.to_pandas()
+
+
 def test_labels_by_particle_are_the_labels_with_track_ids(out):
     painted, world = open_run(out).labels_by_particle(), World()
     assert painted.shape == (FRAMES, 48, 64)

@@ -147,20 +147,32 @@ def check_same(
         was, given = _flat(stored.get(section) or {}), _flat(fresh.get(section) or {})
         names = [n for n in sorted({*was, *given}) if not keys or n.partition(".")[0] in keys]
         differing += [f"{section} {change}" for change in _changes(was, given, names)]
+    hint = f"repeat the first command (--config {out / layout.SETTINGS}), choose -o OTHER, or --overwrite"
+    if another := _another_movie(stored.get("source") or {}, fresh.get("source") or {}):
+        differing.insert(0, another)
+        hint = "give the movie of this run as it was then, choose -o OTHER, or --overwrite"
     if differing:
-        raise CommandError(
-            f"'{out}' cannot be resumed: " + "; ".join(differing[:4]) + (" …" if len(differing) > 4 else ""),
-            f"repeat the first command (--config {out / layout.SETTINGS}), choose -o OTHER, or --overwrite",
-        )
+        shown = "; ".join(differing[:4]) + (" …" if len(differing) > 4 else "")
+        raise CommandError(f"'{out}' cannot be resumed: {shown}", hint)
 
 
 _COMPARED: dict[str, tuple[str, ...]] = {
-    "source": ("height", "width", "dtype", "fingerprint"),
+    "source": ("height", "width", "dtype"),
     "calibration": ("nm_per_px", "s_per_frame"),
     "geometry": (),
     "selection": (),
     "identity": (),
 }
+
+
+def _another_movie(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say that two sources are not the same files with the same content; empty where they are."""
+    old, new = was.get("fingerprint"), now.get("fingerprint")
+    if old == new:
+        return ""
+    sizes = [f.get("bytes") if isinstance(f, dict) else None for f in (old, new)]
+    grown = f" ({sizes[0]} bytes then, {sizes[1]} now)" if None not in sizes and sizes[0] != sizes[1] else ""
+    return f"source fingerprint differs: it is another movie, or has changed since{grown}"
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> list[str]:

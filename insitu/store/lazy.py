@@ -179,6 +179,8 @@ class Table:
 
     def _scan(self, wanted: list[str], expression: _Expression, masks: _Masks) -> Iterator[pa.RecordBatch]:
         """Read; go on in the final table, which has the same rows in the same order, where it replaces the parts."""
+        import pyarrow as pa
+
         extra = [name for needs in masks for name in needs if name not in wanted]
         given = 0
         while True:
@@ -193,6 +195,8 @@ class Table:
                     given += rest.num_rows
                     if rest.num_rows:
                         yield rest
+            except pa.ArrowInvalid as error:
+                raise damaged(self._out, f"{self.name} is no whole parquet file ({error})") from error
             except FileNotFoundError as error:
                 if read_log(self._out).finished is None or self._missing():
                     raise damaged(self._out, f"a part of {self.name} is missing ({error})") from error

@@ -347,6 +347,7 @@ class TestRefusals:
         with pytest.raises(CommandError) as refused:
             resume(out, run=run, **{k: v for k, v in change.items() if k in {"text", "about"}})
         assert says in refused.value.message
+        assert ("movie" in refused.value.hint) == (says == "source fingerprint")
         assert digest(out) == before
         assert not (out / "lock").exists()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from insitu.errors import CommandError
 from insitu.export.place import new_file
+from insitu.export.rows import record_batches
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ def write(run: Run, out: Path, options: ExportOptions) -> None:
     with new_file(out, overwrite=options.overwrite) as path, path.open("w", encoding="utf-8", newline="") as file:
         table.schema.empty_table().to_pandas().to_csv(file, sep=between, index=False)
         done = 0
-        for batch in table.batches():
+        for batch in record_batches(run) if options.table == "particles" else table.batches():
             rows: pd.DataFrame = batch.to_pandas(integer_object_nulls=True)
             for name in lists:
                 rows[name] = [" ".join(map(str, values)) for values in rows[name]]

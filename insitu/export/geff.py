@@ -1,7 +1,7 @@
 """The graph exchange file format (geff): nodes and directed edges in a zarr group, with axes and units.
 
 A node is a row of the particles table and has its number. Written by the package of the format, which takes whole
-arrays: memory grows with the rows, by some 100 bytes each.
+arrays: memory grows with the rows, by some 150 bytes each.
 """
 
 from __future__ import annotations

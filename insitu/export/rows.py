@@ -10,16 +10,31 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from insitu.results import Run
 
+STRETCH_ROWS = 131_072
 Columns = dict[str, "NDArray[Any]"]
+
+
+def record_batches(run: Run, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield rows of the particles table in order of frame.
+
+    A stretch of frames at a time: arrow reads far ahead within what it is asked for (some 2 million rows).
+    """
+    geometry = run.info["geometry"]
+    first, step = int(geometry["first_frame"]), int(geometry["step"])
+    planes = sum(run.counts[status] for status in ("ok", "bad", "missing"))
+    stretch = max(1, STRETCH_ROWS * planes // max(1, len(run.particles))) * step
+    for start in range(first, first + planes * step, stretch):
+        yield from run.particles.batches(columns, frames=range(start, start + stretch))
 
 
 def batches(run: Run, columns: Sequence[str]) -> Iterator[Columns]:
     """Yield rows of the particles table, in order of frame, as columns of arrays."""
-    for batch in run.particles.batches(columns):
+    for batch in record_batches(run, columns):
         yield {name: batch[name].to_numpy(zero_copy_only=False) for name in columns}
 
 

@@ -17,7 +17,8 @@ from insitu.types import Calibration, Event
 
 
 def cut(monkeypatch, size):
-    """Let rows come in batches of `size`."""
+    """Let rows come in batches of `size`, from stretches of about as many."""
+    monkeypatch.setattr(rows, "STRETCH_ROWS", size)
     whole = rows.batches
 
     def small(run, columns):

@@ -106,20 +106,17 @@ def track_table(
     """
     link = _link_options(search_range_px, memory_frames, drift_range_px)
     table = _in_order(df, t_column)
-    places = table[["y", "x"]].to_numpy(np.float64, na_value=np.nan).copy()
-    places[~np.isfinite(places).all(axis=1)] = np.nan
-    times, area = table[t_column].to_numpy(), _areas(table, area_column)
+    times, places, area = table[t_column].to_numpy(), _places(table), _areas(table, area_column)
     linked = _linked(_frames(times, frames), places, link)
     table["particle"] = linked.ids
     if area is None:
         happened = _from_positions(times, linked, places, link, shape)
     else:
         happened = _from_areas(linked, places, area, link=link, options=options or EventOptions(), shape=shape)
-    diameter = np.full(len(table), np.nan) if area is None else np.sqrt(4 * area / np.pi)
-    shift = _frame_table(linked)
     columns = {"frame": times, "particle": linked.ids, "y": places[:, 0], "x": places[:, 1]}
-    tracks = _track_table({**columns, "equivalent_diameter_px": diameter}, shift, happened)
-    return Tracked(table, _event_table(happened), tracks, shift)
+    columns["equivalent_diameter_px"] = np.full(len(table), np.nan) if area is None else np.sqrt(4 * area / np.pi)
+    shift = _frame_table(linked)
+    return Tracked(table, _event_table(happened), _track_table(columns, shift, happened), shift)
 
 
 def _in_order(df: pd.DataFrame, t_column: str) -> pd.DataFrame:
@@ -144,6 +141,13 @@ def _link_options(search_range_px: float, memory_frames: int, drift_range_px: fl
         memory_frames=int(memory_frames),
         drift_range_px=float(drift_range_px),
     )
+
+
+def _places(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return (n, 2) y, x in px; both NaN where either is not finite."""
+    places = table[["y", "x"]].to_numpy(np.float64, na_value=np.nan).copy()
+    places[~np.isfinite(places).all(axis=1)] = np.nan
+    return places
 
 
 def _areas(table: pd.DataFrame, column: str) -> NDArray[np.float64] | None:

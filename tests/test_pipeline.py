@@ -249,11 +249,13 @@ def test_crop_and_bin_give_camera_pixels(movie, tmp_path, whole):
     process(movie, tmp_path / "crop", with_(prepare__crop=[10, 8, 90, 124]))
     process(movie, tmp_path / "bin", with_(prepare__bin=2))
     full = insitu.open(whole).particles.to_pandas()
-    for name, tolerance in (("crop", 0.2), ("bin", 0.5)):
+    for name, tolerance in (("crop", 0.2), ("bin", 1.0)):
         part = insitu.open(tmp_path / name).particles.to_pandas()
         assert len(part) == len(full)
-        np.testing.assert_allclose(part["y"], full["y"], atol=tolerance)
-        np.testing.assert_allclose(part["x"], full["x"], atol=tolerance)
+        for axis in ("y", "x"):
+            np.testing.assert_allclose(part[axis], full[axis], atol=tolerance)
+            # noise moves single particles; half a binned pixel would move them all by 0.5
+            assert abs((part[axis] - full[axis]).mean()) < 0.15
         np.testing.assert_allclose(part["area_px"], full["area_px"], rtol=0.12)
         np.testing.assert_allclose(part["mean_intensity"], full["mean_intensity"], rtol=0.05)
     assert insitu.open(tmp_path / "bin").labels.shape == (24, 48, 64)

@@ -148,7 +148,9 @@ def _misused(error: click.ClickException) -> tuple[str, str]:
     if isinstance(error, click.exceptions.NoArgsIsHelpError) and isinstance(error.ctx.command, click.Group):
         return f"{path} needs a command: {', '.join(error.ctx.command.commands)}", see
     if isinstance(error, click.MissingParameter) and error.param is not None:
-        return f"{path} needs {error.param.make_metavar(context) if context else error.param.name}", see
+        name = error.param.make_metavar(context) if context else str(error.param.name)
+        option = f"{error.param.opts[0]} " if isinstance(error.param, click.Option) else ""
+        return f"{path} needs {option}{name}", see
     if isinstance(error, click.BadParameter) and error.param is not None:
         return f"{error.param.opts[0]}: {error.message}", see
     message = error.format_message().rstrip(".")

@@ -218,12 +218,17 @@ def test_bad_and_missing_frames_are_rows_and_end_no_track(tmp_path):
     assert [p["frame"] for p in problems] == [7, 8, 12, 15]
 
 
-def test_on_bad_stop_keeps_what_was_done(tmp_path):
+def test_on_bad_stop_keeps_what_was_done_and_skip_goes_on_from_there(tmp_path):
     images = [*discs()[:10], np.zeros((96, 128), np.uint8), *discs()[10:]]
     movie = write_tiff(tmp_path / "movie.tif", images)
     with pytest.raises(InputError, match="frame 10"):
         process(movie, tmp_path / "out", with_(read__on_bad="stop", store__unit_frames=2))
     assert len(insitu.open(tmp_path / "out").frames) >= 8
+    on = process(movie, tmp_path / "out", with_(read__on_bad="skip", store__unit_frames=2), resume=True)
+    assert (on.exit_code, on.total, on.bad) == (5, 25, 1)
+    assert on.resumed_from >= 8
+    process(movie, tmp_path / "at once", with_(read__on_bad="skip"))
+    assert digest(tmp_path / "out") == digest(tmp_path / "at once")
 
 
 def test_without_calibration_there_are_no_nanometres(movie, tmp_path):

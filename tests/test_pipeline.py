@@ -268,7 +268,7 @@ def test_crop_and_bin_give_camera_pixels(movie, tmp_path, whole):
 
 
 @pytest.mark.xfail(
-    strict=True, reason="`classical` draws outlines of small particles wider on binned images: docs/log.md"
+    strict=True, reason="outlines of small particles are too wide on binned images: docs/log.md"
 )
 def test_binning_keeps_areas(movie, tmp_path, whole):
     process(movie, tmp_path / "bin", with_(prepare__bin=2))

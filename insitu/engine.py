@@ -6,6 +6,7 @@ The same for a file, a folder or a list; it knows neither the run folder nor the
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from insitu.errors import CommandError
@@ -78,16 +79,19 @@ class Engine:
         self.watch = Stopwatch()
         self.tracker = Tracker(settings.link, settings.events, self.region[2:], self.selection.step)
 
-    def results(self, first_plane: int = 0) -> Generator[FrameResult]:
+    def results(self, first_plane: int = 0, *, images: bool = True) -> Generator[FrameResult]:
         """Yield one result per frame from plane `first_plane` on, in frame order.
 
-        The pixels in ``result.frame.image`` belong to a slot and are valid until the next result is asked for.
+        A result may come later than its frame was read, until an open contact is decided. The pixels in
+        ``result.frame.image`` belong to a slot and are valid until the next result is asked for; without `images` they
+        are left out, which spares a copy of those that come later.
         """
         # however this ends, the reader's thread has ended when it returns: nobody reads from a source that is closed
         with closing(self.intake.batches(first_plane, self.total)) as batches:
-            yield from self._analysed(batches)
+            yield from self._analysed(batches, images=images)
+            yield from self.tracker.flush()
 
-    def _analysed(self, batches: Iterator[FrameBatch]) -> Iterator[FrameResult]:
+    def _analysed(self, batches: Iterator[FrameBatch], *, images: bool) -> Iterator[FrameResult]:
         from insitu.prepare import prepare
         from insitu.segment import segment
 
@@ -105,14 +109,15 @@ class Engine:
                     segmented = iter(segment(prepared, self.model, options))
             for frame in batch.frames:
                 if frame.status != "ok":
-                    yield self.tracker.skip(frame)
+                    yield from self.tracker.skip(frame)
                     continue
                 found = next(segmented)
                 with self.watch.stage("measure"):
                     measured = measure(components(found.runs), self.settings.measure)
                 with self.watch.stage("link"):
-                    result = self.tracker.step(frame, measured, found.threshold, (*frame.flags, *found.flags))
-                yield result
+                    seen = frame if images else replace(frame, image=None)
+                    final = self.tracker.step(seen, measured, found.threshold, (*frame.flags, *found.flags))
+                yield from final
 
 
 def region(shape: tuple[int, int], crop: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:

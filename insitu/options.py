@@ -128,6 +128,19 @@ class EventOptions:
     birth_frames: Annotated[
         int, Doc("Used frames a new particle is watched before its beginning is named.", ge=0, le=1000)
     ] = 8
+    contact_frames: Annotated[
+        int,
+        Doc(
+            "Used frames a contact must last to be a coalescence: shorter, it is one `composite` row and no event. "
+            "Frames are held back this long while a contact is open.",
+            ge=0,
+            le=200,
+        ),
+    ] = 10
+    survivor: Annotated[
+        Literal["new", "larger"],
+        Doc("Who goes on after a coalescence: a new particle with parents, or the larger parent."),
+    ] = "new"
 
 
 @dataclass(frozen=True, slots=True)

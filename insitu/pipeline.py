@@ -139,7 +139,7 @@ def _drive(
     if not folder.finished:
         if folder.state:
             engine.tracker.restore(folder.state)
-        with closing(engine.results(folder.committed)) as results:
+        with closing(engine.results(folder.committed, images=hooks.on_result is not None)) as results:
             interrupted = _loop(results, engine, folder, seen, hooks)
         folder.commit(engine.tracker.state())
         if interrupted:

@@ -1,26 +1,34 @@
-"""Linker and event detector as one: the only state of the engine that lives from frame to frame.
+"""Linker, event detector and identities as one: the only state of the engine that lives from frame to frame.
 
-It sees used frames through `step` and unusable ones through `skip`; a bad or missing frame ends no track. What it has
-returned is final.
+It sees used frames through `step` and unusable ones through `skip`; a bad or missing frame ends no track. Frames that
+an open question (has this particle merged, or does it only touch?) may still change are held back; what has been
+returned is final. `state` belongs to the last frame returned: who goes on from there gives the held frames again.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from insitu.events import EventDetector
+from insitu.events.identities import FOR_EVER, Identities
 from insitu.link.linker import OptimalLinker
 from insitu.types import FrameResult, Particles, Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from insitu.options import EventOptions, LinkOptions
     from insitu.types import Event, Frame, Measured
+
+    State = dict[str, NDArray[Any]]
+
+MOST_HELD = 256
 
 
 class Tracker:
@@ -38,22 +46,38 @@ class Tracker:
     def __init__(self, link: LinkOptions, events: EventOptions, shape: tuple[int, int], frame_step: int = 1) -> None:
         self._shape = shape
         self._link = link
+        self._events = events
         self._frame_step = frame_step
         self._last: tuple[int, float] | None = None
         self._linker = OptimalLinker(link, frame_step=frame_step)
         self._detector = EventDetector(events, shape, link.memory_frames, link.blank_frames)
+        self._identities = Identities()
+        self._held: deque[tuple[FrameResult, State]] = deque()
+        self._settled: State | None = None
 
-    def step(self, frame: Frame, measured: Measured, threshold: float | None, flags: tuple[str, ...]) -> FrameResult:
-        """Link the particles of a used frame and decide what its arrival makes certain."""
+    def step(
+        self, frame: Frame, measured: Measured, threshold: float | None, flags: tuple[str, ...]
+    ) -> Iterator[FrameResult]:
+        """Link the particles of a used frame; yield the frames that nothing can change any more, in order.
+
+        Pixels of a frame that is held back are copied.
+        """
+        before = self._settled or self._now()
         particles = measured.particles
-        ended: tuple[Event, ...] = ()
+        happened: tuple[Event, ...] = ()
         if self._too_long_since_last(frame):
+            self._identities = self._with_open_contacts(frame.index)
             self._linker.forget()
-            ended = self._detector.interrupt(frame.index)
+            happened = self._detector.interrupt(frame.index)
         ids = self._linker.step(frame.index, np.column_stack([particles.y, particles.x]))
         drift = self._linker.drift
-        happened = ended + self._detector.step(frame.index, measured, ids, drift)
-        return FrameResult(
+        happened += self._decided(self._detector.step(frame.index, measured, ids, drift))
+        self._linker.await_return(self._detector.in_contact)
+        for track, begin, end, larger, only in self._detector.partings:
+            self._identities.contact(track, begin, end, larger, only=only)
+            if only:
+                self._linker.drop(track)
+        result = FrameResult(
             frame=frame,
             runs=measured.runs,
             particles=particles,
@@ -64,6 +88,84 @@ class Tracker:
             drift_px=drift,
             flags=(*flags, *measured.flags, *self._linker.flags, *self._detector.flags),
         )
+        return self._hold(result, before)
+
+    def skip(self, frame: Frame) -> Iterator[FrameResult]:
+        """Account for a bad or missing frame: a row with its reason, nothing else."""
+        result = FrameResult(
+            frame=frame,
+            runs=Runs.empty(self._shape),
+            particles=Particles.empty(),
+            ids=np.empty(0, np.int64),
+            drift_px=self._linker.drift,
+            flags=frame.flags,
+        )
+        return self._hold(result, self._settled or self._now())
+
+    def flush(self) -> Iterator[FrameResult]:
+        """Yield the frames still held when the movie ends; contacts nobody decided are composite."""
+        if self._held:
+            identities = self._with_open_contacts(FOR_EVER)
+            while self._held:
+                yield self._released(identities)
+
+    def finish(self) -> tuple[Event, ...]:
+        """Return what can be said at the end of the movie and was not said before."""
+        return _told(self._detector.finish(), self._identities)
+
+    def state(self) -> State:
+        """Return everything needed to go on after the last frame returned, as named arrays."""
+        return self._settled or self._now()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a state returned by `state`, with the frame after the last one returned."""
+        last = state["time.last"]
+        self._last = (int(last[0]), float(last[1])) if len(last) else None
+        self._held.clear()
+        self._settled = None
+        for part, keeper in self._keepers().items():
+            keeper.restore({k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")})
+
+    def _keepers(self) -> dict[str, OptimalLinker | EventDetector | Identities]:
+        return {"link": self._linker, "events": self._detector, "names": self._identities}
+
+    def _now(self) -> State:
+        """Return the state after the last frame seen."""
+        last = np.array([] if self._last is None else self._last, np.float64)
+        parts = {part: keeper.state() for part, keeper in self._keepers().items()} | {"time": {"last": last}}
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def _hold(self, result: FrameResult, before: State) -> Iterator[FrameResult]:
+        """Queue a result and return what is final; `before` is the state after the last frame returned."""
+        self._settled = before
+        self._held.append((result, self._now()))
+        return self._final(result.frame.index)
+
+    def _final(self, index: int) -> Iterator[FrameResult]:
+        """Yield the held frames that no open question reaches, or that have waited too long, as of frame `index`."""
+        while self._held:
+            oldest = self._held[0][0].frame.index
+            if oldest < self._detector.open_since:
+                yield self._released(self._identities)
+            elif (index - oldest) // self._frame_step >= MOST_HELD:
+                yield self._released(self._with_open_contacts(FOR_EVER))
+            else:
+                break
+        self._identities.forget(self._live(), index, self._held[0][0].frame.index if self._held else index + 1)
+        if self._held and (image := self._held[-1][0].frame.image) is not None:
+            result, after = self._held.pop()
+            self._held.append((replace(result, frame=replace(result.frame, image=image.copy())), after))
+
+    def _released(self, identities: Identities) -> FrameResult:
+        """Take the oldest held frame and give its particles their names."""
+        result, after = self._held.popleft()
+        self._settled = after if self._held else None
+        ids, composite = identities.at(result.frame.index, result.ids)
+        result = replace(result, ids=ids, events=_told(result.events, identities))
+        if not composite.any():
+            return result
+        particles = replace(result.particles, composite=result.particles.composite | composite)
+        return replace(result, particles=particles)
 
     def _too_long_since_last(self, frame: Frame) -> bool:
         """Say whether the frames (or the time) without a used one are more than tracks may bridge; note this frame."""
@@ -76,30 +178,39 @@ class Tracker:
             return bool(seconds > self._link.max_gap_s)
         return (now[0] - last[0]) // self._frame_step - 1 > self._link.max_gap_frames
 
-    def skip(self, frame: Frame) -> FrameResult:
-        """Account for a bad or missing frame: a row with its reason, nothing else."""
-        return FrameResult(
-            frame=frame,
-            runs=Runs.empty(self._shape),
-            particles=Particles.empty(),
-            ids=np.empty(0, np.int64),
-            drift_px=self._linker.drift,
-            flags=frame.flags,
+    def _live(self) -> NDArray[np.int64]:
+        """Return the ids of all tracks that may go on."""
+        return np.union1d(self._linker.known, self._detector.known)
+
+    def _with_open_contacts(self, end: int) -> Identities:
+        """Return the identities as they are if nobody decides the contacts that are open now, up to frame `end`."""
+        identities = self._identities.copy()
+        for track, begin, larger, only in self._detector.open_contacts():
+            identities.contact(track, begin, end, larger, only=only)
+        return identities
+
+    def _decided(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """Give the child of each coalescence its name; return the events, which still speak of tracks."""
+        for event in events:
+            if event.kind == "coalescence":
+                track, frame = event.children[0], event.frame
+                child = track
+                if self._events.survivor == "larger":
+                    child = self._identities.of(event.parents[0], frame - 1)
+                elif self._detector.began(track) < frame:
+                    child = self._linker.take_id()
+                if child != self._identities.of(track, frame):
+                    self._identities.name(track, frame, FOR_EVER, child)
+        return events
+
+
+def _told(events: tuple[Event, ...], names: Identities) -> tuple[Event, ...]:
+    """Return events with the names of the particles in place of their tracks."""
+    return tuple(
+        replace(
+            e,
+            parents=tuple(names.of(p, e.frame - 1) for p in e.parents),
+            children=tuple(names.of(c, e.frame) for c in e.children),
         )
-
-    def finish(self) -> tuple[Event, ...]:
-        """Return what can be said at the end of the movie and was not said before."""
-        return self._detector.finish()
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return everything needed to go on, as named arrays."""
-        last = np.array([] if self._last is None else self._last, np.float64)
-        parts = {"link": self._linker.state(), "events": self._detector.state(), "time": {"last": last}}
-        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
-
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a state returned by `state`."""
-        last = state["time.last"]
-        self._last = (int(last[0]), float(last[1])) if len(last) else None
-        for part, keeper in (("link", self._linker), ("events", self._detector)):
-            keeper.restore({k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(f"{part}.")})
+        for e in events
+    )

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _SUMS = ("t", "tt", "d", "dd", "td", "lag_tt", "lag_dd", "lag_td")
 _FIELDS: dict[str, type] = {
+    "rows": np.int64,
+    "first_seen": np.int64,
+    "last_seen": np.int64,
+    # from here on of the rows that are no composite: only they tell of the size
     "length": np.int64,
     "first_frame": np.int64,
     "last_frame": np.int64,
@@ -67,7 +71,7 @@ class TrackSummary:
         ----------
         columns : mapping of str to array of shape (n,)
             ``frame``, ``particle``, ``y``, ``x``, ``equivalent_diameter_px``, in order of frame and later than all rows
-            added before.
+            added before; ``composite`` where rows may be several particles in contact, which have no size of their own.
         """
         particle = np.asarray(columns["particle"], np.int64)
         if len(particle) == 0:
@@ -76,14 +80,33 @@ class TrackSummary:
         frame = np.asarray(columns["frame"], np.int64)
         diameter = np.asarray(columns["equivalent_diameter_px"], np.float64)
         y, x = (np.asarray(columns[c], np.float64) - d for c, d in zip("yx", self._drift_at(frame), strict=True))
+        self._span("rows", particle, {"seen": frame, "y": y, "x": x})
+        if "composite" in columns:
+            single = ~np.asarray(columns["composite"], np.bool_)
+            particle, frame, diameter = particle[single], frame[single], diameter[single]
+        self._add_sizes(particle, frame, diameter)
+
+    def _span(self, count: str, particle: NDArray[np.int64], values: Mapping[str, NDArray[Any]]) -> None:
+        """Note the first and last values of each track, and count its rows."""
+        order = np.argsort(particle, kind="stable")
+        follows = np.zeros(len(order), np.bool_)
+        follows[1:] = particle[order][1:] == particle[order][:-1]
+        begins, ends = order[~follows], order[np.append(~follows[1:], True)[: len(order)]]
+        begins = begins[self._of[count][particle[begins]] == 0]
+        for name, column in values.items():
+            self._of[f"first_{name}"][particle[begins]] = column[begins]
+            self._of[f"last_{name}"][particle[ends]] = column[ends]
+        np.add.at(self._of[count], particle, 1)
+
+    def _add_sizes(self, particle: NDArray[np.int64], frame: NDArray[np.int64], diameter: NDArray[np.float64]) -> None:
+        """Add rows to the sums over time and diameter."""
         of = self._of
         order = np.argsort(particle, kind="stable")
         follows = np.zeros(len(order), np.bool_)
         follows[1:] = particle[order][1:] == particle[order][:-1]
         begins = order[~follows]
         begins = begins[of["length"][particle[begins]] == 0]
-        for name, values in (("frame", frame), ("d", diameter), ("y", y), ("x", x)):
-            of[f"first_{name}"][particle[begins]] = values[begins]
+        of["first_frame"][particle[begins]], of["first_d"][particle[begins]] = frame[begins], diameter[begins]
         t = (frame - of["first_frame"][particle]).astype(np.float64)
         d = diameter - of["first_d"][particle]
         before_t, before_d = self._before(particle, order, follows, t, d)
@@ -91,10 +114,7 @@ class TrackSummary:
         for name, term in zip(_SUMS, terms, strict=True):
             # Adds row by row: the sum depends on the order of frames only, never on where the calls were cut.
             np.add.at(of[name], particle, term)
-        np.add.at(of["length"], particle, 1)
-        ends = order[np.append(~follows[1:], True)]
-        for name, values in (("frame", frame), ("d", diameter), ("y", y), ("x", x)):
-            of[f"last_{name}"][particle[ends]] = values[ends]
+        self._span("length", particle, {"frame": frame, "d": diameter})
 
     def rows(self, events: Iterable[Event | Mapping[str, Any]] = ()) -> dict[str, Any]:
         """Return the table of tracks as columns (see `schema.TRACKS`), in order of particle.
@@ -112,15 +132,15 @@ class TrackSummary:
             ``growth_px_per_frame`` is NaN below two points, its standard error below three.
         """
         of = self._of
-        particle = np.flatnonzero(of["length"])
+        particle = np.flatnonzero(of["rows"])
         of = {name: values[particle] for name, values in of.items()}
         slope, error = growth(of)
         origin, fate, parents, children = _told(particle, _stories(events))
         return {
             "particle": particle.astype(np.int64),
-            "first_frame": of["first_frame"].astype(np.int32),
-            "last_frame": of["last_frame"].astype(np.int32),
-            "length": of["length"].astype(np.int32),
+            "first_frame": of["first_seen"].astype(np.int32),
+            "last_frame": of["last_seen"].astype(np.int32),
+            "length": of["rows"].astype(np.int32),
             "origin": origin,
             "fate": fate,
             "parents": parents,
@@ -144,7 +164,7 @@ class TrackSummary:
 
     def _grow(self, size: int) -> None:
         """Make room for ids below `size`, doubling so that growth costs little."""
-        have = len(self._of["length"])
+        have = len(self._of["rows"])
         if size > have:
             for name, values in self._of.items():
                 self._of[name] = np.concatenate([values, np.zeros(max(size, 2 * have) - have, values.dtype)])

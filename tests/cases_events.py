@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Disc = tuple[float, float, float]  # y, x, radius in px
 SHAPE = (120, 160)
 LINK = LinkOptions(search_range_px=8, memory_frames=3)
-EVENTS = EventOptions(birth_frames=4)
+EVENTS = EventOptions(birth_frames=4, contact_frames=3)
 # Two that have nothing to do with the story, so that it is never the only thing in the frame.
 BYSTANDERS: list[Disc] = [(100.0, 25.0, 7.0), (20.0, 140.0, 9.0)]
 

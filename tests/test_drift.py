@@ -142,7 +142,8 @@ def test_a_gap_that_is_too_long_ends_all_tracks_as_lost(link, rate, ends):
     results = []
     for index, discs in [*enumerate(frames), *((k, frames[0][:1]) for k in range(9, 20))]:
         seen = frame(index, None if rate is None else rate * index)
-        results.append(tracker.step(seen, cases.measured_of(discs), None, ()))
+        results += tracker.step(seen, cases.measured_of(discs), None, ())
+    results += tracker.flush()
     events = [e for r in results for e in r.events] + list(tracker.finish())
     if ends:
         assert [(e.kind, e.frame, e.parents) for e in events] == [("lost", 9, (0,)), ("lost", 9, (1,))]
@@ -179,6 +180,7 @@ def test_a_jump_makes_no_event_and_hides_none():
         p = measured.particles
         ids = linker.step(index, np.column_stack([p.y, p.x]))
         events += detector.step(index, measured, ids, linker.drift)
+    events.sort(key=lambda e: e.frame)
     assert [(e.kind, e.frame) for e in events] == [("coalescence", 10), ("dissolution", 12)]
     assert events[0].y == pytest.approx(220.0, abs=2)
     np.testing.assert_allclose(linker.drift, (30.0, 30.0), atol=0.2)

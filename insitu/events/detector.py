@@ -1,7 +1,8 @@
 """What happened to the particles: beginnings, ends and mergers, decided from what was seen and never taken back.
 
 An end is decided when the linker's memory has run out, a beginning after `birth_frames` counted frames; what returns in
-time was never gone. `evidence` gathers what two frames show, `mergers` judges which particles went into which.
+time was never gone. What seems to have merged is awaited for `contact_frames`: if it returns it had only touched.
+`evidence` gathers what two frames show, `mergers` judges which particles went into which.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from insitu.events import verdicts
 from insitu.events.evidence import PAIR, Outlines, follow, gather
 from insitu.events.histories import Histories, columns_of, fades, mean_step
-from insitu.events.mergers import Lone, mergers, source_of
+from insitu.events.mergers import Lone, Merger, mergers, source_of
 from insitu.options import LinkOptions
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class EventDetector:
     flags : tuple of str
         Remarks on the last step: ``"most particles vanished"`` (more than half of more than ten: such a frame decides
         no event).
+    partings : list of tuple
+        Contacts that ended in the last step: the track that stood for the particles, its first frame as such, the first
+        frame after, the track of the largest of the particles, and whether it stood for nothing else before.
     """
 
     def __init__(
@@ -69,6 +73,37 @@ class EventDetector:
         self._smallest = np.inf
         self._drift = (0.0, 0.0)
         self.flags: tuple[str, ...] = ()
+        self.partings: list[tuple[int, int, int, int, bool]] = []
+        self._began: dict[int, int] = {}
+
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """Ids of the tracks that have not ended."""
+        known: NDArray[np.int64] = self._histories.tracks["particle"]
+        return known
+
+    @property
+    def in_contact(self) -> NDArray[np.int64]:
+        """Ids of the particles that are unseen because they touch another one: the linker should await them."""
+        return self.known[self._histories.tracks["host"] > 0]
+
+    @property
+    def open_since(self) -> int:
+        """First frame that a verdict still to come may change: that of the oldest end with a neighbour."""
+        return int(self._ends["frame"].min(initial=np.iinfo(np.int32).max))
+
+    def began(self, track: int) -> int:
+        """Return the frame in which a track was first seen, or the present one for a track that has ended."""
+        return self._began.get(track, self._frame)
+
+    def open_contacts(self) -> list[tuple[int, int, int, bool]]:
+        """Return the contacts open now, as in `partings`, without the frame after."""
+        absent = np.flatnonzero((self._histories.tracks["absent"] > 0) & ~self._histories.tracks["void"])
+        found = self._mergers(self._lone(absent))
+        return [
+            (int(m.pairs["other"][0]), int(m.pairs["frame"][0]), _largest(m, self._histories), self._only_together(m))
+            for m in found
+        ]
 
     def step(
         self, index: int, measured: Measured, ids: NDArray[np.int64], drift: tuple[float, float] = (0.0, 0.0)
@@ -92,6 +127,7 @@ class EventDetector:
             In order of frame, kind and first particle.
         """
         self._frame = index
+        self.partings = []
         particles = measured.particles
         columns = columns_of(particles, self._shape, measured.runs.origin)
         box = np.stack([particles.bbox_y0, particles.bbox_x0, particles.bbox_y1, particles.bbox_x1], axis=1)
@@ -114,8 +150,7 @@ class EventDetector:
 
     def finish(self) -> tuple[Event, ...]:
         """Return the beginnings not yet named; particles unseen at the end of the movie make no event."""
-        unnamed = np.flatnonzero(self._histories.tracks["unnamed"])
-        return _in_order(self._name_beginnings(unnamed, self._frame))
+        return _in_order(self._name_beginnings(self._single(self._histories.tracks["unnamed"]), self._frame))
 
     def _is_blank(self, rows: NDArray[np.int64]) -> bool:
         """Say whether most particles (seen more than once) vanished at once: that tells of the beam, not of them."""
@@ -133,9 +168,9 @@ class EventDetector:
         What the next step shows is there as at the start of a movie: it makes no event.
         """
         histories = self._histories
-        unnamed = np.flatnonzero(histories.tracks["unnamed"])
-        events = self._name_beginnings(unnamed, self._frame)
-        for row in range(len(histories)):
+        single = self._single(np.ones(len(histories), np.bool_))
+        events = self._name_beginnings(self._single(histories.tracks["unnamed"]), self._frame)
+        for row in single.tolist():
             events.append(verdicts.interrupted(row, histories, index))
         self._histories, self._before, self._held = Histories(), None, 0
         self._ends, self._births = np.zeros(0, PAIR), np.zeros(0, PAIR)
@@ -166,12 +201,44 @@ class EventDetector:
         old, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         returned = now.ids[old[self._histories.tracks["absent"][rows[old]] > 0]]
         if len(returned):
+            self._part(index, returned, now.ids)
             self._ends = self._ends[~np.isin(self._ends["lone"], returned)]
         self._histories.see(rows[old], index, columns[old], drift)
         if len(new):
             # What is there when the movie starts did not begin: it makes no event.
             began = self._before is not None
             self._histories.add(now.ids[new], index, columns[new], unnamed=began, drift=drift)
+
+    def _only_together(self, merger: Merger) -> bool:
+        """Say whether the track that stands for the particles in contact was never seen before they met."""
+        row = self._histories.rows_of(merger.pairs["other"][:1])
+        first = self._histories.tracks["first_frame"][row] == merger.pairs["frame"][:1]
+        return bool(merger.pairs["fresh"][0] and first[0])
+
+    def _single(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the rows among `chosen` that are particles, not the row of several in a contact that is still open."""
+        absent = np.flatnonzero((self._histories.tracks["absent"] > 0) & ~self._histories.tracks["void"])
+        contacts = [int(m.pairs["other"][0]) for m in self._mergers(self._lone(absent)) if self._only_together(m)]
+        composite = np.isin(self.known, contacts) | self._histories.tracks["void"]
+        return np.flatnonzero(chosen & ~composite)
+
+    def _part(self, index: int, returned: NDArray[np.int64], present: NDArray[np.int64]) -> None:
+        """Note the contacts that ended because particles returned, and take back what was seen of them as one."""
+        histories = self._histories
+        if not np.isin(self._ends["lone"], returned).any():
+            return
+        for m in self._mergers(self._lone(histories.rows_of(returned))):
+            other, begin, fresh = (m.pairs[name][0] for name in ("other", "frame", "fresh"))
+            if fresh and other in present:
+                continue
+            row = int(histories.rows_of(np.array([other]))[0])
+            self.partings.append((int(other), int(begin), index, _largest(m, histories), self._only_together(m)))
+            if fresh:
+                histories.tracks["void"][row] |= self._only_together(m)
+                self._ends = self._ends[self._ends["lone"] != other]
+                self._births = self._births[self._births["lone"] != other]
+            else:
+                histories.unmix(row, int(begin), float(m.pairs["last"][0]), float(m.pairs["largest"][0]))
 
     def _count(self, index: int, ids: NDArray[np.int64], slip: float) -> None:
         """Let the counters of all live tracks run on by one counted frame."""
@@ -189,7 +256,8 @@ class EventDetector:
 
     def _decide(self, index: int) -> tuple[Event, ...]:
         """Decide the ends whose memory has run out, then the beginnings that were watched long enough."""
-        ended = np.flatnonzero(self._histories.tracks["absent"] > self._memory)
+        self._began = {}
+        ended = self._ended()
         events = self._name_ends(ended, index) if len(ended) else []
         tracks = self._histories.tracks
         if len(ended):
@@ -198,27 +266,66 @@ class EventDetector:
         # One that may have begun as the child of a merger waits for the verdict on its parents.
         due[self._histories.rows_of(self._ends["other"][self._ends["fresh"]])] = False
         due |= tracks["unnamed"] & (tracks["absent"] > self._memory)
+        due &= ~tracks["void"]
         events += self._name_beginnings(np.flatnonzero(due), index)
         if len(ended):
             self._histories.forget(ended)
         return _in_order(events)
 
-    def _name_ends(self, ended: NDArray[np.int64], index: int) -> list[Event]:
-        """Name the ends of the tracks in rows `ended`: mergers first, then one by one."""
-        histories, lone = self._histories, {}
-        for row in ended:
-            track, path = histories.tracks, histories.sightings(int(row))
+    def _ended(self) -> NDArray[np.int64]:
+        """Return the rows of the tracks whose end is certain: memory run out, and no contact that may end again."""
+        tracks = self._histories.tracks
+        longest = max(self._memory, self._options.contact_frames)
+        over = tracks["absent"] > self._memory
+        if longest > self._memory:
+            asked = np.flatnonzero((tracks["absent"] == self._memory + 1) & ~tracks["void"])
+            if len(asked) and len(self._ends):
+                for m in self._mergers(self._lone(asked)):
+                    tracks["host"][self._histories.rows_of(m.pairs["lone"])] = 1 + m.pairs["other"][0]
+            over &= (tracks["host"] == 0) | (tracks["absent"] > longest)
+            while True:
+                # A neighbour that ends takes the decision along.
+                also = ~over & np.isin(tracks["host"], 1 + tracks["particle"][over])
+                if not also.any():
+                    break
+                over |= also
+        return np.flatnonzero(over)
+
+    def _mergers(self, lone: dict[int, Lone]) -> list[Merger]:
+        """Return the mergers of some particles that are unseen into neighbours that have not ended."""
+        there = self._histories.rows_of(self._ends["other"]) >= 0
+        return mergers(self._ends[there], lone, self._options)
+
+    def _lone(self, rows: NDArray[np.int64]) -> dict[int, Lone]:
+        """Describe the particles in `rows` as they were when last seen."""
+        track, lone = self._histories.tracks, {}
+        for row in rows.tolist():
+            path = self._histories.sightings(row)
             area = float(path[-1, 3])
             fading = fades(path, int(track["absent_frame"][row]), self._smallest)
             lone[int(track["particle"][row])] = Lone(
                 area, area / float(track["largest_area"][row]), fading, mean_step(path)
             )
-        found = mergers(self._ends, lone, self._options)
+        return lone
+
+    def _name_ends(self, ended: NDArray[np.int64], index: int) -> list[Event]:
+        """Name the ends of the tracks in rows `ended`: mergers first, then one by one."""
+        histories = self._histories
+        ended = ended[~histories.tracks["void"][ended]]
+        lone = self._lone(ended)
+        found = self._mergers(lone)
         events = [verdicts.coalescence(m, lone, histories, index) for m in found]
         merged = {p for m in found for p in m.pairs["lone"].tolist()}
         for m in found:
-            # A child that began with the merger needs no other beginning.
-            histories.tracks["unnamed"][histories.rows_of(m.pairs["other"][:1])] &= not m.pairs["fresh"][0]
+            child = histories.rows_of(m.pairs["other"][:1])
+            self._began[int(m.pairs["other"][0])] = int(histories.tracks["first_frame"][child[0]])
+            if m.pairs["fresh"][0]:
+                # A child that began with the merger needs no other beginning, one that was void is a particle now.
+                began = (histories.tracks["first_frame"][child] == m.pairs["frame"][0]) | histories.tracks["void"][
+                    child
+                ]
+                histories.tracks["unnamed"][child] &= ~began
+                histories.tracks["void"][child] = False
         for row, (particle, last) in zip(ended, lone.items(), strict=True):
             if particle not in merged:
                 events.append(verdicts.end(int(row), last, histories, self._options, index))
@@ -244,7 +351,7 @@ class EventDetector:
         counters = np.array([self._frame, self._held, self._before is not None], np.int64)
         parts: dict[str, NDArray[Any]] = {"counters": counters, "values": np.array([self._smallest, *self._drift])}
         for name, pairs in (("ends", self._ends), ("births", self._births)):
-            parts |= {f"{name}_{field}": np.ascontiguousarray(pairs[field]) for field in PAIR.names or ()}
+            parts |= {f"{name}_{field}": pairs[field].copy() for field in PAIR.names or ()}
         parts |= {f"track_{name}": array for name, array in self._histories.state().items()}
         if self._before is not None:
             parts |= {f"before_{name}": array for name, array in self._before.state().items()}
@@ -262,6 +369,17 @@ class EventDetector:
             setattr(self, f"_{name}", pairs)
         self._histories.restore(_part(state, "track_"))
         self._before = Outlines.restored(_part(state, "before_")) if started else None
+
+
+def _largest(merger: Merger, histories: Histories) -> int:
+    """Return the track of the largest particle in contact, the smaller id on a tie."""
+    areas = {
+        int(p): float(histories.sightings(int(histories.rows_of(np.array([p]))[0]))[-1, 3])
+        for p in merger.pairs["lone"]
+    }
+    if not merger.pairs["fresh"][0]:
+        areas[int(merger.pairs["other"][0])] = float(merger.pairs["last"][0])
+    return min(areas, key=lambda p: (-areas[p], p))
 
 
 def _most(part: int, whole: int) -> bool:

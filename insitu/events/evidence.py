@@ -36,6 +36,7 @@ PAIR = np.dtype(
         ("fresh", np.bool_),  # the other began in this very frame
         ("before", np.float64),  # area of the other before, median of the last sightings, px²; 0 if fresh
         ("last", np.float64),  # area of the other when last seen before, px²; 0 if fresh
+        ("largest", np.float64),  # largest area the other had before, px²; 0 if fresh
         ("noise", np.float64),  # scatter of that area from frame to frame, px²
         ("after", np.float64, (AFTER,)),  # areas of the other from `frame` on; NaN until seen
     ]
@@ -189,6 +190,7 @@ def _describe(pairs: NDArray[np.void], histories: Histories) -> None:
         # A digitised outline is never surer than a fraction of a pixel along its perimeter (about 3.5 √area px long).
         pairs["noise"][k] = max(scatter, 0.05 * 3.5 * np.sqrt(areas[-1]))
         pairs["last"][k], pairs["before"][k] = areas[-1], middle(areas[-5:])
+        pairs["largest"][k] = histories.tracks["largest_area"][other[k]]
         if lone[k] >= 0:
             pairs["approach"][k] = closing_speed(histories.sightings(int(lone[k]), 5), past)
 

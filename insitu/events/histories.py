@@ -22,6 +22,8 @@ _FIELDS: dict[str, tuple[type, tuple[int, ...]]] = {
     "seen": (np.int64, ()),  # frames in which it was seen
     "absent": (np.int64, ()),  # counted frames in a row in which it was not seen
     "absent_frame": (np.int64, ()),  # the first of these
+    "host": (np.int64, ()),  # 1 + id of the neighbour it is in contact with, once that lasts; 0 without
+    "void": (np.bool_, ()),  # it stood for several particles in contact that have parted: it never began and has no end
     "swept": (np.bool_, ()),  # it went together with most others
     "unnamed": (np.bool_, ()),  # its beginning has not been decided
     "first_y": (np.float64, ()),
@@ -96,6 +98,7 @@ class Histories:
         t["border"][rows] = columns[:, 3]
         t["seen"][rows] = seen + 1
         t["absent"][rows] = 0
+        t["host"][rows] = 0
 
     def sightings(self, row: int, n: int = RING) -> NDArray[np.float64]:
         """Return the last sightings (≤ n) of one track in order of time.
@@ -106,6 +109,12 @@ class Histories:
         order = np.arange(max(0, seen - min(n, RING)), seen) % RING
         ring: NDArray[np.float64] = self.tracks["ring"][row][order]
         return ring
+
+    def unmix(self, row: int, begin: int, area: float, largest: float) -> None:
+        """Take back the areas seen from frame `begin` on, when the track stood for several particles in contact."""
+        ring = self.tracks["ring"][row]
+        ring[ring[:, 0] >= begin, 3] = area
+        self.tracks["largest_area"][row] = largest
 
     def forget(self, rows: NDArray[np.int64]) -> None:
         """Drop tracks that have ended."""

@@ -112,6 +112,12 @@ class OptimalLinker:
         self._remember(ids[usable], seen, links, elapsed, counted=not blank or self._held > self._blank_frames)
         return ids
 
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """Ids of the particles that may be linked to."""
+        ids: NDArray[np.int64] = self._sources["ids"]
+        return ids
+
     def await_return(self, ids: NDArray[np.int64]) -> None:
         """Keep looking for these unseen particles whatever their age, until the next call (they are in contact)."""
         self._awaited = ids
@@ -120,6 +126,11 @@ class OptimalLinker:
         """Return an id that no particle has or will have."""
         self._next += 1
         return self._next - 1
+
+    def drop(self, track: int) -> None:
+        """Never link to this track again."""
+        keep = self._sources["ids"] != track
+        self._sources = {name: values[keep] for name, values in self._sources.items()}
 
     def forget(self) -> None:
         """End all tracks: whatever comes next is new."""

@@ -121,5 +121,5 @@ def _area_fraction(result: FrameResult, region_px: int) -> float:
 
 
 def _mean_diameter(particles: Particles) -> float:
-    inside = particles.equivalent_diameter_px[~particles.touches_edge]
+    inside = particles.equivalent_diameter_px[~(particles.touches_edge | particles.composite)]
     return float(inside.mean()) if len(inside) else float("nan")

@@ -267,9 +267,7 @@ def test_crop_and_bin_give_camera_pixels(movie, tmp_path, whole):
     assert insitu.open(tmp_path / "bin").labels.shape == (24, 48, 64)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="outlines of small particles are too wide on binned images: docs/log.md"
-)
+@pytest.mark.xfail(strict=True, reason="outlines of small particles are too wide on binned images: docs/log.md")
 def test_binning_keeps_areas(movie, tmp_path, whole):
     process(movie, tmp_path / "bin", with_(prepare__bin=2))
     part, full = (insitu.open(p).particles.to_pandas() for p in (tmp_path / "bin", whole))

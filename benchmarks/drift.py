@@ -1,12 +1,11 @@
 """Drift and jumps of the stage: ``python -m benchmarks.drift``. Writes ``benchmarks/results/drift.md``.
 
-Random walkers with exact identities, with and without jumps of 25 px every 50 frames, and the positions of voids in a
-real in-situ movie (Ni under 1 MeV Kr at 600 and 650 °C, 1477 frames, 0-26 voids), with three jumps added.
+Random walkers with exact identities, with and without jumps of 25 px every 50 frames. The drift of a real movie is in
+`benchmarks.real_tracks`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import warnings
@@ -20,7 +19,6 @@ from insitu.link import OptimalLinker
 from insitu.options import LinkOptions
 
 SIZE = 1800.0
-VOIDS = "tracking/insitu_tem_void_detections_Ni_600C_650C.jsonl"
 
 
 def walks(n: int, frames: int, sigma: float, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -101,54 +99,6 @@ def movie(name: str, n: int, frames: int, sigma: float, radius: float) -> list[s
     return rows
 
 
-def registered(a: np.ndarray, b: np.ndarray, reach: float) -> np.ndarray | None:
-    """Return the shift that brings most of `a` within 4 px of `b`: every pair is tried, the best is averaged.
-
-    None where fewer than five detections or fewer than 60 % are common to both frames.
-    """
-    best, members = None, 0
-    if min(len(a), len(b)) < 5:
-        return None
-    for shift in (b[:, None] - a[None]).reshape(-1, 2):
-        if np.hypot(*shift) > reach:
-            continue
-        distance = np.hypot(*(b[:, None] - (a + shift)[None]).transpose(2, 0, 1))
-        near = distance.min(axis=0) < 4
-        if near.sum() > members:
-            members, best = near.sum(), (b[distance.argmin(axis=0)] - a)[near].mean(axis=0)
-    return best if members >= max(5, 0.6 * min(len(a), len(b))) else None
-
-
-def voids() -> list[str]:
-    home = Path(os.environ.get("INSITU_SAMPLES", Path(__file__).parents[2] / "shared" / "data")) / VOIDS
-    if not home.exists():
-        return ["The movie of voids is not there: set INSITU_SAMPLES."]
-    seen = [np.array(json.loads(line)["positions"], float).reshape(-1, 2) for line in home.read_text().splitlines()]
-    jumps = {400: (25.0, 0.0), 800: (0.0, -25.0), 1200: (17.7, 17.7)}
-    rows = []
-    for name, added in (("as it is", {}), ("three jumps of 25 px", jumps)):
-        shift = np.cumsum([added.get(k, (0.0, 0.0)) for k in range(len(seen))], axis=0)
-        moved = [p + s for p, s in zip(seen, shift, strict=True)]
-        ids, drift, _ = linked(moved, search_range_px=15.0)
-        off = []
-        for k in range(len(moved) - 1):
-            there = registered(moved[k], moved[k + 1], 100.0)
-            if there is not None:
-                off.append(np.hypot(*(drift[k + 1] - drift[k] - there)))
-        off = np.array(off)
-        rows.append(
-            f"| {name} | {len(off)} | {np.median(off):.2f} | {np.quantile(off, 0.99):.2f} | {off.max():.2f} | "
-            f"{100 * np.mean(off <= 1):.2f} | {len(np.unique(np.concatenate(ids)))} |"
-        )
-        print(rows[-1], flush=True)
-        if added:
-            base = linked(seen, search_range_px=15.0)[1]
-            gain = [drift[k] - drift[k - 1] - (base[k] - base[k - 1]) for k in jumps]
-            wrong = [float(np.hypot(*(g - jumps[k]))) for g, k in zip(gain, jumps, strict=True)]
-            rows.append(f"\nError of the jumps found, px: {', '.join(f'{w:.2f}' for w in wrong)}.")
-    return rows
-
-
 def main() -> None:
     warnings.simplefilter("ignore")
     lines = [
@@ -161,12 +111,6 @@ def main() -> None:
         *movie("300 particles, step 1 px, 500 frames, range 10 px", 300, 500, 1.0, 10.0),
         *movie("20 particles, step 1 px, 500 frames, range 10 px", 20, 500, 1.0, 10.0),
         *movie("3000 particles, step 1.5 px, 100 frames, range 10 px", 3000, 100, 1.5, 10.0),
-        "",
-        "## Voids in a real movie, against a registration of the detections common to two frames",
-        "",
-        "| stream | pairs of frames | median difference px | 99 % below px | largest px | within 1 px % | tracks |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        *voids(),
         "",
     ]
     (Path(__file__).parent / "results" / "drift.md").write_text("\n".join(lines))

@@ -159,7 +159,7 @@ class Tracker:
     def _released(self, identities: Identities) -> FrameResult:
         """Take the oldest held frame and give its particles their names."""
         result, after = self._held.popleft()
-        self._settled = after if self._held else None
+        self._settled = after
         ids, composite = identities.at(result.frame.index, result.ids)
         result = replace(result, ids=ids, events=_told(result.events, identities))
         if not composite.any():

@@ -150,21 +150,30 @@ def memory(frames: int) -> list[str]:
     return [told]
 
 
+def record(parts: dict[str, list[str]]) -> None:
+    """Write the sections that were measured now into the report; leave the others as they were measured before."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    sections = dict(section.split("\n\n", 1) for section in text.split("\n## ")[1:])
+    stamp = f"{datetime.now(UTC).date()}, {os.cpu_count()} cores, Python {platform.python_version()}, CPU only."
+    for name, lines in parts.items():
+        sections[name] = "\n".join([*lines, "", stamp, ""])
+    head = "# Soak: kills and memory\n\n`python -m benchmarks.soak`, part of `make soak`.\n"
+    body = "".join(f"\n## {name}\n\n{text.strip()}\n" for name, text in sorted(sections.items()))
+    RESULTS.write_text(head + body, encoding="utf-8")
+
+
 def main(arguments: list[str]) -> None:
-    """Run what was asked for; both proofs and the report by default."""
+    """Run what was asked for, both proofs by default; print and record."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     chosen = arguments[0] if arguments else "all"
     number = int(arguments[1]) if len(arguments) > 1 else 0
-    lines: list[str] = []
+    parts: dict[str, list[str]] = {}
     if chosen in ("all", "kills"):
-        lines += kills(number or 20)
+        parts["Kills"] = kills(number or 20)
     if chosen in ("all", "memory"):
-        lines += memory(number or 20_000)
-    print("\n".join(lines))
-    if chosen == "all":
-        date, python = datetime.now(UTC).date(), platform.python_version()
-        head = f"Measured {date} on {os.cpu_count()} cores, Python {python}, CPU only."
-        RESULTS.write_text("\n\n".join(["# Soak: kills and memory", "`make soak`", head, *lines]) + "\n")
+        parts["Memory"] = memory(number or 20_000)
+    print("\n".join(line for lines in parts.values() for line in lines))
+    record(parts)
 
 
 if __name__ == "__main__":

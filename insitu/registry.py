@@ -66,7 +66,9 @@ LINKERS: tuple[Entry, ...] = (
     Entry("optimal", "insitu.link.linker:OptimalLinker", "optimal assignment per subnet, streaming", ("numba",)),
 )
 
-SINKS: tuple[Entry, ...] = (Entry("run-folder", "insitu.store.commit:RunFolder", "the run folder of CONTRACTS"),)
+SINKS: tuple[Entry, ...] = (
+    Entry("run-folder", "insitu.store.commit:RunFolder", "run folder: parquet tables and OME-Zarr labels"),
+)
 
 _BUILT_IN: dict[Group, tuple[Entry, ...]] = {
     "readers": READERS,

@@ -173,6 +173,30 @@ class CalibrationOptions:
     fps: Annotated[float | None, Doc("Frames per second; none = the file's, or unknown.", gt=0.0, example="400")] = None
 
 
+@dataclass(frozen=True, slots=True)
+class CoarseningOptions:
+    """How the statistics of a finished run are made; it changes nothing in the run, so it is no stage."""
+
+    windows: Annotated[int, Doc("Time windows of equal length for kinetics and growth.", ge=1, le=1000)] = 40
+    distribution_windows: Annotated[
+        int, Doc("Time windows for size distributions, environment and survival classes.", ge=1, le=100)
+    ] = 5
+    bins: Annotated[int, Doc("Bins of the size histograms, over all windows.", ge=4, le=1000)] = 40
+    contact_angle_deg: Annotated[
+        float, Doc("Contact angle through the particle; 90 = hemisphere, 180 = sphere.", gt=0.0, le=180.0)
+    ] = 90.0
+    bootstrap: Annotated[int, Doc("Draws of the bootstrap over merge families; 0 = none.", ge=0, le=100000)] = 500
+    confidence: Annotated[float, Doc("Coverage of the intervals.", gt=0.0, le=0.999)] = 0.95
+    seed: Annotated[int, Doc("Seed of every random draw of the statistics.", ge=0)] = 0
+    size_classes: Annotated[int, Doc("Classes of initial size, of equal number.", ge=1, le=20)] = 3
+    detection_radius_px: Annotated[
+        float, Doc("Below this radius particles are counted as near the detection limit.", gt=0.0)
+    ] = 3.0
+    sampled_frames: Annotated[
+        int, Doc("Frames of each distribution window that neighbours and distances are taken from.", ge=1, le=1000)
+    ] = 5
+
+
 STAGES: dict[str, type] = {
     "calibration": CalibrationOptions,
     "read": ReadOptions,

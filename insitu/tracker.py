@@ -72,7 +72,7 @@ class Tracker:
         ids = self._linker.step(frame.index, np.column_stack([particles.y, particles.x]))
         drift = self._linker.drift
         happened += self._decided(self._detector.step(frame.index, measured, ids, drift))
-        self._linker.await_return(self._detector.in_contact)
+        self._linker.await_return(*self._detector.in_contact)
         for track, begin, end, larger, only in self._detector.partings:
             self._identities.contact(track, begin, end, larger, only=only)
             if only:

@@ -127,6 +127,15 @@ def test_contact_that_is_open_when_the_movie_ends_is_composite():
     assert [r.ids[r.particles.composite].tolist() for r in results] == [[]] * 8 + [[1]] * 5
 
 
+@pytest.mark.parametrize("speed", [1.0, 2.5])
+def test_what_has_merged_keeps_its_frame_when_it_passes_the_place_of_a_parent(speed):
+    a, b, r = (60.0, 50.0, 9.0), (60.0, 69.0, 8.0), cases.merged_radius(9, 8)
+    after = [cases.still(1, (60.0, min(58.0 + speed * k, 80.0), r))[0] for k in range(16)]
+    results, events = run(cases.Movie(cases.still(6, a, b) + after, link=LINK))
+    assert [(e.kind, e.frame, e.parents) for e in events] == [("coalescence", 6, (1, 2))]
+    assert [events[0].children[0] in r.ids for r in results] == [k >= 6 for k in range(len(results))]
+
+
 def test_mergers_one_after_the_other_hand_the_name_on():
     a, b, c = (60.0, 50.0, 12.0), (60.0, 72.0, 8.0), (60.0, 28.5, 7.0)
     ab, abc = cases.merged_radius(12, 8), cases.merged_radius(12, 8, 7)

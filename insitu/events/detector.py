@@ -83,9 +83,10 @@ class EventDetector:
         return known
 
     @property
-    def in_contact(self) -> NDArray[np.int64]:
-        """Ids of the particles that are unseen because they touch another one: the linker should await them."""
-        return self.known[self._histories.tracks["host"] > 0]
+    def in_contact(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids of the particles that are unseen because they touch another one, and of these: the linker awaits them."""
+        host = self._histories.tracks["host"]
+        return self.known[host > 0], host[host > 0] - 1
 
     @property
     def open_since(self) -> int:
@@ -278,8 +279,10 @@ class EventDetector:
         longest = max(self._memory, self._options.contact_frames)
         over = tracks["absent"] > self._memory
         if longest > self._memory:
-            asked = np.flatnonzero((tracks["absent"] == self._memory + 1) & ~tracks["void"])
+            # Asked at once, so that the linker knows, and again when the area after the contact is known.
+            asked = np.flatnonzero(np.isin(tracks["absent"], (1, self._memory + 1)) & ~tracks["void"])
             if len(asked) and len(self._ends):
+                tracks["host"][asked] = 0
                 for m in self._mergers(self._lone(asked)):
                     tracks["host"][self._histories.rows_of(m.pairs["lone"])] = 1 + m.pairs["other"][0]
             over &= (tracks["host"] == 0) | (tracks["absent"] > longest)

@@ -64,6 +64,7 @@ class OptimalLinker:
         self._compass = Compass(options.drift_range_px, self._range)
         self._sources = _sources(0, 2)
         self._awaited: NDArray[np.int64] = np.empty(0, np.int64)
+        self._hosts: NDArray[np.int64] = np.empty(0, np.int64)
         self._next = 0
         self._held = 0
         self._last = -1
@@ -93,12 +94,14 @@ class OptimalLinker:
         usable = np.flatnonzero(np.isfinite(positions).all(axis=1))
         seen = positions[usable]
         elapsed = max(1, (index - self._last) // self._frame_step) if self._last >= 0 else 1
-        self._last = index
+        before, self._last = self._last, index
         self._drop_forgotten(positions.shape[1])
-        sources = self._expected(elapsed)
-        self._compass.look(sources[self._voters()], seen)
+        sources = self._expected(index)
+        voters = self._sources["seen"] == before
+        self._look(sources, seen, voters)
         radius = self._range * np.sqrt(elapsed)
         links, dropped = self._assign(sources, self._corrected(seen), radius, LARGEST_SUBNET)
+        self._leave_to_hosts(links)
         linked = links >= 0
         blank = self._most_vanished(linked)
         self.flags = (OVERSIZE,) if dropped else ()
@@ -108,8 +111,10 @@ class OptimalLinker:
         new = np.flatnonzero(ids < 0)
         ids[new] = np.arange(self._next, self._next + len(new))
         self._next += len(new)
-        self._compass.settle(ids[usable], seen)
-        self._remember(ids[usable], seen, links, elapsed, counted=not blank or self._held > self._blank_frames)
+        held = blank and self._held <= self._blank_frames
+        again = linked & voters
+        self._compass.settle(ids[usable], seen, seen[links[again]] - self._sources["positions"][again], blank=held)
+        self._remember(ids[usable], seen, links, index, counted=not held)
         return ids
 
     @property
@@ -118,9 +123,23 @@ class OptimalLinker:
         ids: NDArray[np.int64] = self._sources["ids"]
         return ids
 
-    def await_return(self, ids: NDArray[np.int64]) -> None:
-        """Keep looking for these unseen particles whatever their age, until the next call (they are in contact)."""
-        self._awaited = ids
+    def await_return(self, ids: NDArray[np.int64], hosts: NDArray[np.int64]) -> None:
+        """Keep looking for these unseen particles whatever their age, until the next call: they touch their hosts.
+
+        One of them is seen again only beside its host; a single particle there is the host, wherever it went.
+        """
+        self._awaited, self._hosts = ids, hosts
+
+    def _leave_to_hosts(self, links: NDArray[np.int64]) -> None:
+        """Give a link to the host where it is the only one among the particles in a contact (in place)."""
+        row = {int(source): k for k, source in enumerate(self._sources["ids"])} if len(self._awaited) else {}
+        guests: dict[int, list[int]] = {}
+        for guest, host in zip(self._awaited.tolist(), self._hosts.tolist(), strict=True):
+            guests.setdefault(row.get(host, -1), []).append(row.get(guest, -1))
+        for host, among in guests.items():
+            found = [k for k in among if k >= 0 and links[k] >= 0]
+            if host >= 0 > links[host] and len(found) == 1:
+                links[host], links[found[0]] = links[found[0]], -1
 
     def take_id(self) -> int:
         """Return an id that no particle has or will have."""
@@ -142,31 +161,39 @@ class OptimalLinker:
         keep = (of["age"] <= self._memory) | np.isin(of["ids"], self._awaited)
         self._sources = {name: values[keep] for name, values in of.items()} if keep.any() else _sources(0, n_dim)
 
-    def _voters(self) -> NDArray[np.bool_]:
-        """Mark the particles that tell of the stage: those of the last frame, if enough of them were there before."""
-        last: NDArray[np.bool_] = self._sources["age"] == 0
-        settled: NDArray[np.bool_] = last & self._sources["settled"]
-        return settled if int(np.count_nonzero(settled)) >= FEWEST else last
+    def _look(self, sources: NDArray[np.float64], seen: NDArray[np.float64], last: NDArray[np.bool_]) -> None:
+        """Look for a step of the stage: by the particles of the last frame, then by those that it did not show.
+
+        Of the last frame those are asked first of all that were there before, if they are enough.
+        """
+        settled = last & self._sources["settled"]
+        voters = settled if int(np.count_nonzero(settled)) >= FEWEST else last
+        if not self._compass.look(sources[voters], seen):
+            self._compass.look(sources[~last], seen)
 
     def _corrected(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return positions without the shift of the stage."""
         return positions - self._compass.shift if positions.shape[1] == 2 else positions
 
-    def _expected(self, elapsed: int) -> NDArray[np.float64]:
-        """Return where the sources are looked for: where they were, or where their velocity took them."""
+    def _expected(self, index: int) -> NDArray[np.float64]:
+        """Return where the sources are looked for in a frame: where they were, or where their velocity took them."""
         of = self._sources
         positions: NDArray[np.float64] = of["positions"]
         if not self._predict:
             return positions
-        moved: NDArray[np.float64] = of["velocity"] * (elapsed + of["age"])[:, None]
+        moved: NDArray[np.float64] = of["velocity"] * self._frames_since(of["seen"], index)[:, None]
         return positions + moved
+
+    def _frames_since(self, seen: NDArray[np.int64], index: int) -> NDArray[np.int64]:
+        """Return how many frames ago frames `seen` were, at least one."""
+        return np.maximum((index - seen) // self._frame_step, 1)
 
     def _remember(
         self,
         ids: NDArray[np.int64],
         seen: NDArray[np.float64],
         links: NDArray[np.int64],
-        elapsed: int,
+        index: int,
         *,
         counted: bool,
     ) -> None:
@@ -174,10 +201,12 @@ class OptimalLinker:
         of, linked = self._sources, links >= 0
         now = _sources(len(ids), seen.shape[1])
         now["ids"], now["positions"] = ids, self._corrected(seen)
+        now["seen"][:] = index
         now["settled"][links[linked]] = True
         if self._predict:
             past = links[linked]
-            moved = (now["positions"][past] - of["positions"][linked]) / (elapsed + of["age"][linked])[:, None]
+            took = self._frames_since(of["seen"][linked], index)
+            moved = (now["positions"][past] - of["positions"][linked]) / took[:, None]
             began = ~of["settled"][linked][:, None]
             now["velocity"][past] = np.where(began, moved, (of["velocity"][linked] + moved) / 2)
         rest = {name: values[~linked] for name, values in of.items()}
@@ -196,12 +225,13 @@ class OptimalLinker:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything needed to go on, as arrays: O(particles), independent of the number of frames seen."""
         counters = np.array([self._next, self._held, self._last], np.int64)
-        return {**self._sources, "awaited": self._awaited, "counters": counters, **self._compass.state()}
+        waiting = {"awaited": self._awaited, "hosts": self._hosts}
+        return {**self._sources, **waiting, "counters": counters, **self._compass.state()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from `state`; the ids that follow are those an uninterrupted linker would give."""
         self._sources = {name: np.array(state[name]) for name in _sources(0, 2)}
-        self._awaited = np.array(state["awaited"], np.int64)
+        self._awaited, self._hosts = (np.array(state[name], np.int64) for name in ("awaited", "hosts"))
         self._next, self._held, self._last = (int(v) for v in state["counters"])
         self._compass.restore(state)
 
@@ -213,5 +243,6 @@ def _sources(n: int, n_dim: int) -> dict[str, NDArray[Any]]:
         "velocity": np.zeros((n, n_dim)),
         "ids": np.zeros(n, np.int64),
         "age": np.zeros(n, np.int64),
+        "seen": np.zeros(n, np.int64),
         "settled": np.zeros(n, np.bool_),
     }

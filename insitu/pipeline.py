@@ -17,7 +17,7 @@ import psutil
 
 from insitu.engine import Engine, identity
 from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
-from insitu.models.memory import keep_large_blocks
+from insitu.models.memory import give_back_unused, keep_large_blocks
 from insitu.progress import Progress, Rate, RunSummary
 from insitu.read import open_source
 from insitu.read.fingerprint import fingerprint
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from insitu.types import Event, FrameResult
 
     Source = str | Path | list[str | Path] | Iterable[Any]
+
+
+FRAMES_PER_TIDYING = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,8 @@ def _loop(
             if folder.due:
                 folder.commit(engine.tracker.state())
         _count(seen, result)
+        if seen.done % FRAMES_PER_TIDYING == 0:
+            give_back_unused()
         seen.frames_per_s = rate(seen.done)
         if hooks.on_result:
             hooks.on_result(result)

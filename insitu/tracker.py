@@ -1,8 +1,9 @@
 """Linker, event detector and identities as one: the only state of the engine that lives from frame to frame.
 
 It sees used frames through `step` and unusable ones through `skip`; a bad or missing frame ends no track. Frames that
-an open question (has this particle merged, or does it only touch?) may still change are held back; what has been
-returned is final. `state` belongs to the last frame returned: who goes on from there gives the held frames again.
+an open question (has this particle merged, or does it only touch?) may still change are held back, at most twice the
+longer of `events.contact_frames` and `link.memory_frames`, plus `link.blank_frames`; what has been returned is final.
+`state` belongs to the last frame returned: who goes on from there gives the held frames again.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     State = dict[str, NDArray[Any]]
 
-MOST_HELD = 256
-
 
 class Tracker:
     """Give the particles of each frame their identity and say what happened to them.
@@ -48,6 +47,8 @@ class Tracker:
         self._link = link
         self._events = events
         self._frame_step = frame_step
+        # An open contact is decided within the longer of these in used frames; there is room for as many that are not.
+        self._most_held = 2 * max(link.memory_frames, events.contact_frames) + link.blank_frames
         self._last: tuple[int, float] | None = None
         self._linker = OptimalLinker(link, frame_step=frame_step)
         self._detector = EventDetector(events, shape, link.memory_frames, link.blank_frames)
@@ -147,7 +148,7 @@ class Tracker:
             oldest = self._held[0][0].frame.index
             if oldest < self._detector.open_since:
                 yield self._released(self._identities)
-            elif (index - oldest) // self._frame_step >= MOST_HELD:
+            elif len(self._held) > self._most_held:
                 yield self._released(self._with_open_contacts(FOR_EVER))
             else:
                 break

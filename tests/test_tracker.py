@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_events import busy
 
-import insitu.tracker
 from insitu.events.identities import FOR_EVER, Identities
 from insitu.options import EventOptions, LinkOptions
 from insitu.tracker import Tracker
@@ -205,14 +204,29 @@ def test_unusable_frames_wait_in_line():
     assert events == []
 
 
-def test_no_frame_waits_for_ever(monkeypatch):
-    monkeypatch.setattr(insitu.tracker, "MOST_HELD", 4)
+def test_no_frame_waits_for_ever():
     movie = touching(14, lasting=0)
+    movie.frames[10:10] = [None] * 40
     tracker, late = tracker_of(movie), []
     for index, discs in enumerate(movie.frames):
-        late += [index - r.frame.index for r in tracker.step(frame(index), cases.measured_of(discs), None, ())]
-    assert max(late) == 4
-    assert_the_same_wherever_cut(movie)
+        given = (
+            tracker.skip(frame(index, used=False))
+            if discs is None
+            else tracker.step(frame(index), cases.measured_of(discs), None, ())
+        )
+        late += [index - r.frame.index for r in given]
+    assert max(late) == 2 * EVENTS.contact_frames + LINK.blank_frames
+    assert_the_same_wherever_cut(movie, cuts=[7, 8, 9, 12, 20, 45, 46, 49, 55])
+
+
+def test_names_of_a_track_stay_few():
+    names = Identities()
+    for k in range(1000):
+        names.name(3, 10 * k, FOR_EVER, 100 + k)
+        names.forget(np.array([3]), 10 * k, 10 * k)
+    assert len(names) < 10
+    assert names.of(3, 9999) == 1099
+    assert names.of(3, 9989) == 1098
 
 
 def assert_the_same_wherever_cut(movie: cases.Movie, events: EventOptions = EVENTS, cuts: list[int] | None = None):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOR_EVER = np.iinfo(np.int64).max
+MOST_NAMES = 8  # of one track: no verdict reaches further back than a few
 
 _NAME = np.dtype(
     [
@@ -96,7 +97,9 @@ class Identities:
         ended = (self._names["gone"] < 0) & (~np.isin(self._names["track"], live) | (self._names["end"] <= frame))
         names = self._names.copy()
         names["gone"][ended] = frame
-        self._names = names[(names["gone"] < 0) | (names["gone"] >= oldest)]
+        after = np.searchsorted(names["track"], names["track"], side="right")
+        newest = np.arange(len(names)) >= after - MOST_NAMES
+        self._names = names[newest & ((names["gone"] < 0) | (names["gone"] >= oldest))]
 
     def copy(self) -> Identities:
         """Return an independent copy."""

@@ -1,7 +1,7 @@
-"""Pictures: the palette, a frame with what was found in it, lengths that look right. The only home of matplotlib.
+"""A frame with what was found in it: outlines coloured by track, tails, events, and a scale bar where it is calibrated.
 
 Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/) without black and dark blue, which vanish on a
-micrograph: safe for colour-blind readers. A scale bar appears only where the pixel size is known.
+micrograph: safe for colour-blind readers.
 """
 
 from __future__ import annotations

@@ -87,8 +87,9 @@ class Windows:
 
     def frames_in(self, window: int, number: int) -> NDArray[np.int64]:
         """Return `number` used frames evenly spread over a window, fewer where it has fewer."""
-        inside = self.frame[self.window == window]
-        return inside[np.unique(np.rint(np.linspace(0, len(inside) - 1, min(number, len(inside)))).astype(np.int64))]
+        inside = np.flatnonzero(self.window == window)
+        picked = np.unique(np.rint(np.linspace(0, len(inside) - 1, min(number, len(inside)))).astype(np.int64))
+        return np.asarray(self.frame[inside[picked]])
 
 
 _FIELDS = ("n", "w", "wr", "wr2", "wr3", "w_r", "t", "r", "tt", "tr", "rr", "lag_tt", "lag_rr", "lag_tr")

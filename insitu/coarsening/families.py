@@ -1,0 +1,172 @@
+"""Merge families, and the bootstrap over them.
+
+Particles that merge or split share their fate, and the sizes of one particle in neighbouring frames are the same
+measurement over again. What may be drawn anew is therefore neither a row nor a particle but a family: a connected
+component of the graph of parents and children.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+FIELDS = ("w", "wr", "wr2", "wr3", "w_r")
+# fewer families than this, counted by weight, say nothing about how the mean would scatter
+MIN_FAMILIES = 8.0
+_GROUPS = 2000
+
+
+def families(events: pd.DataFrame, n_particles: int) -> NDArray[np.int64]:
+    """Return the family of each particle id 0…n−1.
+
+    Parameters
+    ----------
+    events : DataFrame
+        With lists ``parents`` and ``children``.
+    n_particles : int
+        Ids are below this.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = [
+        (first, other)
+        for parents, children in zip(events["parents"], events["children"], strict=True)
+        for first, *others in [[*parents, *children] or [0]]
+        for other in others
+    ]
+    edges = np.array(pairs, np.int64).reshape(-1, 2)
+    n = max(n_particles, int(edges.max(initial=-1)) + 1)
+    graph = coo_array((np.ones(len(edges), bool), (edges[:, 0], edges[:, 1])), shape=(n, n))
+    _, family = connected_components(graph, directed=False)
+    return np.asarray(family[:n_particles], np.int64)
+
+
+class FamilyBootstrap:
+    """Sums per window, drawn anew many times.
+
+    Above 2000 families they are first joined at random into 2000 groups of equal number: the variance of a sum stays
+    the same, and the cost no longer grows with the movie.
+
+    Parameters
+    ----------
+    records : mapping
+        `TrackSums.columns`.
+    family : int64 array
+        Family of each particle id.
+    n_windows : int
+    draws : int
+        Number of draws; 0 = none.
+    seed : int
+
+    Attributes
+    ----------
+    effective : float
+        Families of equal size that would tell as much: (Σn)²/Σn².
+    squares : float64 array of shape (windows,)
+        Σ over families of (Σw)².
+    """
+
+    def __init__(
+        self,
+        records: Mapping[str, NDArray[Any]],
+        family: NDArray[np.int64],
+        n_windows: int,
+        draws: int,
+        seed: int = 0,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        present, group = np.unique(family[records["particle"]], return_inverse=True)
+        self.n_families = len(present)
+        rows = np.bincount(group, records["n"], minlength=len(present))
+        self.squares = _squares(group * n_windows + records["window"], records["w"], n_windows)
+        self.effective = float(rows.sum() ** 2 / (rows**2).sum()) if len(present) else 0.0
+        n_groups = min(self.n_families, _GROUPS)
+        if self.n_families > _GROUPS:
+            group = (rng.permutation(self.n_families) % _GROUPS)[group]
+        self._sums: dict[str, NDArray[np.float64]] = {}
+        if not draws or self.effective < MIN_FAMILIES:
+            return
+        # how often each group is drawn, (draws, groups)
+        times = np.stack([np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups) for _ in range(draws)])
+        place = group * n_windows + records["window"]
+        for name in FIELDS:
+            of_group = np.bincount(place, records[name], minlength=n_groups * n_windows).reshape(n_groups, n_windows)
+            self._sums[name] = times.astype(np.float64) @ of_group
+
+    @property
+    def why_none(self) -> str:
+        """Why there are no draws; empty where there are."""
+        if self._sums:
+            return ""
+        if self.effective < MIN_FAMILIES:
+            return (
+                f"{self.n_families} merge families that count as {self.effective:.1f} of equal size: "
+                f"fewer than {MIN_FAMILIES:.0f} tell no scatter"
+            )
+        return "the bootstrap is switched off (bootstrap = 0)"
+
+    def sums(self, name: str) -> NDArray[np.float64]:
+        """Return Σ of a field, (draws, windows)."""
+        return self._sums[name]
+
+    def ratio(self, over: str, under: str) -> NDArray[np.float64]:
+        """Return a ratio of sums, (draws, windows); NaN where a draw holds no size in a window."""
+        under_sum = self._sums[under]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(under_sum > 0, self._sums[over] / under_sum, np.nan)
+
+
+def interval(draws: NDArray[np.float64], confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of the percentile interval along the first axis; NaN where fewer than half of the draws count."""
+    tail = 50 * (1 - confidence)
+    counted = np.isfinite(draws)
+    enough = 2 * counted.sum(axis=0) >= len(draws)
+    shape = draws.shape[1:]
+    low, high = np.full(shape, np.nan), np.full(shape, np.nan)
+    if enough.any():
+        low[enough], high[enough] = np.nanpercentile(draws[:, enough], [tail, 100 - tail], axis=0)
+    return low, high
+
+
+def _squares(place: NDArray[np.int64], w: NDArray[np.float64], n_windows: int) -> NDArray[np.float64]:
+    """Return Σ over families of (Σw)² by window, from the place family·windows + window of each record."""
+    which, of_family = np.unique(place, return_inverse=True)
+    weight = np.bincount(of_family, w, minlength=len(which))
+    return np.bincount(which % n_windows, weight**2, minlength=n_windows)
+
+
+def count_interval(
+    total: NDArray[np.float64], squares: NDArray[np.float64], confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the interval of a weighted count: families come as a Poisson process.
+
+    Fay & Feuer 1997 (doi:10.1002/(SICI)1097-0258(19970415)16:7<791::AID-SIM500>3.0.CO;2-#): the exact Poisson interval
+    of (Σw)²/Σw² events, scaled.
+
+    Parameters
+    ----------
+    total, squares : float64 array of shape (n,)
+        Σ and Σ of squares of the weights of independent events; a count of 0 has the interval [0, 3.7] at 95 %.
+    confidence : float
+    """
+    from scipy.stats import gamma
+
+    tail = (1 - confidence) / 2
+    some = squares > 0
+    step = np.where(some, squares / np.where(total > 0, total, 1.0), 1.0)
+    events = np.where(some, total / step, 0.0)
+    low = np.where(some, gamma.ppf(tail, np.where(some, events, 1.0)), 0.0)
+    return np.asarray(low * step), np.asarray(gamma.ppf(1 - tail, events + 1) * step)
+
+
+def draws_of(bootstrap: FamilyBootstrap, pair: Sequence[str]) -> NDArray[np.float64] | None:
+    """Return the draws of a ratio of two fields, or None where there is no bootstrap."""
+    return None if bootstrap.why_none else bootstrap.ratio(pair[0], pair[1])

@@ -1,0 +1,246 @@
+"""Which power law ⟨r⟩(t) follows, if the data decide at all, and what may be said then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insitu.coarsening import powerlaw
+from insitu.coarsening.absent import Absent
+from insitu.coarsening.families import draws_of, interval
+from insitu.coarsening.kinetics import RADII
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from insitu.coarsening.absent import Columns
+    from insitu.coarsening.columns import Units
+    from insitu.coarsening.families import FamilyBootstrap
+
+EXPONENTS = (2, 3, 4)
+MIN_WINDOWS = 5
+MIN_GROWTH = 1.5
+MIN_DELTA_AIC = 4.0
+MIN_SUPPORT = 0.9
+
+# what an exponent is compatible with; the same n never names one mechanism
+MEANING = {
+    2: "n = 2: compatible with attachment over the whole surface as the slow step (Wagner)",
+    3: "n = 3: compatible with volume diffusion (LSW), or with attachment at the perimeter of supported particles",
+    4: "n = 4: compatible with surface diffusion on the support (Chakraverty)",
+}
+CAUTION = "An exponent never names one mechanism: coalescence, loss of material and the size distribution change it too"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the fits of ⟨r⟩(t) allow to be said: the exponent, or None with the reason in `sentence`."""
+
+    n: int | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One radius over time, with the weight of each window and the bootstrap's draws of the whole curve."""
+
+    t: NDArray[np.float64]
+    r: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    draws: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, t: NDArray[np.float64], r: NDArray[np.float64], draws: NDArray[np.float64] | None) -> Curve:
+        """Leave out windows without sizes, and weight the others by the scatter of their draws."""
+        kept = np.isfinite(r) & (r > 0)
+        if draws is not None:
+            # a window that a twentieth of the draws find empty would take those draws with it
+            kept &= np.isfinite(draws).mean(axis=0) > 0.95
+            draws = draws[:, kept]
+            draws = draws[np.isfinite(draws).all(axis=1)]
+            draws = draws if len(draws) >= 20 else None
+        weight = np.ones(int(kept.sum()))
+        if draws is not None:
+            variance = draws.var(axis=0)
+            # scatter that is rounding says nothing: a floor of one per mille of the typical one
+            floor = max(1e-3 * float(np.median(variance)), 1e-18 * float((r[kept] ** 2).mean()))
+            weight = 1 / np.maximum(variance, floor)
+            weight = weight / weight.mean()
+        return cls(t[kept], r[kept], weight, draws)
+
+
+def fits(
+    table: Columns, bootstrap: FamilyBootstrap, units: Units, confidence: float
+) -> tuple[Columns, Verdict, list[Absent]]:
+    """Fit ⟨r⟩(t) with n = 2, 3, 4 and free, and the critical radius of each n with that n.
+
+    Parameters
+    ----------
+    table : Columns
+        The table ``kinetics``.
+    bootstrap : FamilyBootstrap
+        Gives the windows their weights and K its interval; without draws the interval comes from the residuals.
+    units : Units
+    confidence : float
+
+    Returns
+    -------
+    table, verdict, absent
+        Table ``fits`` (no rows where nothing can be fitted), and what may be said.
+    """
+    time = table["time_{time}"]
+    mean = Curve.of(time, table["mean_radius_{length}"], _scaled(draws_of(bootstrap, RADII["mean_radius"]), units))
+    if len(mean.t) < MIN_WINDOWS:
+        why = f"{len(mean.t)} time windows hold sizes; a fit needs {MIN_WINDOWS}"
+        return {}, Verdict(None, f"No growth law is fitted: {why}."), [Absent("fits of ⟨r⟩(t)", why)]
+    rows, verdict = _mean_radius(mean, confidence)
+    for n in EXPONENTS:
+        name = f"critical_radius_n{n}"
+        curve = Curve.of(time, table[name + "_{length}"], _scaled(draws_of(bootstrap, RADII[name]), units))
+        if len(curve.t) >= MIN_WINDOWS:
+            rows.append(_critical(curve, n, confidence))
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}, verdict, []
+
+
+def _scaled(draws: NDArray[np.float64] | None, units: Units) -> NDArray[np.float64] | None:
+    return None if draws is None else draws * units.per_px
+
+
+def _mean_radius(curve: Curve, confidence: float) -> tuple[list[dict[str, Any]], Verdict]:
+    one = curve.r[None]
+    free = powerlaw.fit_free(curve.t, one, curve.weight)
+    laws = {n: powerlaw.fit(curve.t, one, curve.weight, n) for n in EXPONENTS}
+    n_effective = powerlaw.effective_number(free.residuals[0], curve.weight)
+    aic = {n: _aic(law, curve, n_effective, 2) for n, law in laws.items()}
+    aic_free = _aic(free, curve, n_effective, 3)
+    support = _support(curve)
+    best = min(aic, key=lambda n: aic[n])
+    verdict = _verdict(best, aic, aic_free, support, growth=_growth(laws[best]), n_free=float(free.n[0]))
+    rows = []
+    for n, law in laws.items():
+        chosen = verdict.n == n
+        row = _row(curve, law, confidence, n_effective, quantity="mean_radius", model=f"n{n}")
+        row |= {"aic": aic[n], "delta_aic": aic[n] - aic[best], "support": support.get(n, np.nan)}
+        rows.append(row | {"decided": chosen, "wording": f"{MEANING[n]}. {CAUTION}." if chosen else _not_chosen(n)})
+    low, high = _free_interval(curve, confidence)
+    row = _row(curve, free, confidence, n_effective, quantity="mean_radius", model="free")
+    row |= {"aic": aic_free, "delta_aic": aic_free - aic[best], "n_low": low, "n_high": high}
+    rows.append(row | {"wording": "the exponent that fits best; it is a number, not a mechanism"})
+    return rows, verdict
+
+
+def _critical(curve: Curve, n: int, confidence: float) -> dict[str, Any]:
+    law = powerlaw.fit(curve.t, curve.r[None], curve.weight, n)
+    n_effective = powerlaw.effective_number(law.residuals[0], curve.weight)
+    row = _row(curve, law, confidence, n_effective, quantity="critical_radius", model=f"n{n}")
+    return row | {"wording": f"r* that conserves volume if n = {n}; no choice between models is made from it"}
+
+
+def _row(
+    curve: Curve, law: powerlaw.PowerLaw, confidence: float, n_effective: float, *, quantity: str, model: str
+) -> dict[str, Any]:
+    low, high = rate_interval(curve, law, confidence, n_effective)
+    scatter = np.sqrt((curve.weight * (law.residuals[0] / curve.r) ** 2).mean())
+    return {
+        "quantity": quantity,
+        "model": model,
+        "n": float(law.n[0]),
+        "n_low": np.nan,
+        "n_high": np.nan,
+        "K": float(law.K[0]),
+        "K_low": low,
+        "K_high": high,
+        "r0_{length}": float(law.start[0]),
+        "growth": _growth(law),
+        "residual_percent": 100 * float(scatter),
+        "aic": np.nan,
+        "delta_aic": np.nan,
+        "n_effective": n_effective,
+        "support": np.nan,
+        "decided": False,
+        "wording": "",
+    }
+
+
+def rate_interval(curve: Curve, law: powerlaw.PowerLaw, confidence: float, n_effective: float) -> tuple[float, float]:
+    """Return the interval of K: particles drawn anew and the scatter of the windows about the curve, in quadrature.
+
+    The bootstrap knows how another set of particles would have come out, the residuals what befalls whole frames
+    (focus, threshold). Without a bootstrap the residuals alone remain, taken as autocorrelated.
+    """
+    from scipy.stats import t as student
+
+    K = float(law.K[0])
+    error = powerlaw.rate_error(law, curve.t, curve.weight)
+    spare = max(1, len(curve.t) - 2)
+    if curve.draws is None:
+        error *= np.sqrt(len(curve.t) / max(n_effective, 1.0))
+        spare = max(1, round(n_effective) - 2)
+    reach = float(student.ppf((1 + confidence) / 2, spare)) * error
+    if curve.draws is None:
+        return K - reach, K + reach
+    n = np.full(len(curve.draws), float(law.n[0]))
+    low, high = interval(powerlaw.fit(curve.t, curve.draws, curve.weight, n).K, confidence)
+    return K - float(np.hypot(K - low, reach)), K + float(np.hypot(high - K, reach))
+
+
+def _aic(law: powerlaw.PowerLaw, curve: Curve, n_effective: float, parameters: int) -> float:
+    """Return Akaike's criterion; the variance is one more parameter. Rounding is the floor of the residuals."""
+    rounding = 1e-20 * float((curve.weight * curve.r**2).sum())
+    return n_effective * float(np.log((law.chi2[0] + rounding) / len(curve.t))) + 2 * (parameters + 1)
+
+
+def _support(curve: Curve) -> dict[int, float]:
+    """Return in what share of the draws each exponent fits best."""
+    if curve.draws is None:
+        return {}
+    chi2 = np.stack([powerlaw.fit(curve.t, curve.draws, curve.weight, n).chi2 for n in EXPONENTS])
+    won = np.bincount(chi2.argmin(axis=0), minlength=len(EXPONENTS)) / len(curve.draws)
+    return dict(zip(EXPONENTS, won.tolist(), strict=True))
+
+
+def _free_interval(curve: Curve, confidence: float) -> tuple[float, float]:
+    if curve.draws is None:
+        return np.nan, np.nan
+    low, high = interval(powerlaw.fit_free(curve.t, curve.draws, curve.weight).n, confidence)
+    return float(low), float(high)
+
+
+def _verdict(
+    best: int, aic: dict[int, float], free: float, support: dict[int, float], *, growth: float, n_free: float
+) -> Verdict:
+    second = min((n for n in aic if n != best), key=lambda n: aic[n])
+    if growth < MIN_GROWTH:
+        return Verdict(
+            None,
+            f"Not decided: ⟨r⟩ changed by a factor of {growth:.2f}, and below {MIN_GROWTH} all exponents look alike.",
+        )
+    if (difference := aic[second] - aic[best]) < MIN_DELTA_AIC:
+        return Verdict(
+            None,
+            f"Not decided: n = {best} and n = {second} fit about equally well "
+            f"(ΔAIC = {difference:.1f}, below {MIN_DELTA_AIC:.0f}).",
+        )
+    if (drawn := support.get(best, 1.0)) < MIN_SUPPORT:
+        return Verdict(
+            None,
+            f"Not decided: n = {best} fits best, but in {100 * drawn:.0f} % of the bootstrap draws only "
+            f"(below {100 * MIN_SUPPORT:.0f} %).",
+        )
+    if aic[best] - free >= MIN_DELTA_AIC:
+        return Verdict(
+            None,
+            f"Not decided: none of n = 2, 3, 4 describes ⟨r⟩(t); the best exponent is {n_free:.1f}, "
+            "which no single law of this family has.",
+        )
+    return Verdict(best, f"⟨r⟩(t) decides for {MEANING[best]}. {CAUTION}.")
+
+
+def _growth(law: powerlaw.PowerLaw) -> float:
+    return float(law.end[0] / law.start[0])
+
+
+def _not_chosen(n: int) -> str:
+    return f"n = {n} is not what the data decide for"

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 import click
 
 from insitu.cli.console import Console, size
-from insitu.cli.parameters import debug_option, json_option, quiet_option
+from insitu.cli.parameters import debug_option, frame_range, json_option, quiet_option
 from insitu.errors import CommandError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from insitu.cli.parameters import FrameRange
 
 
 @click.command(short_help="write a run for other programs")
 @click.argument("run", metavar="RUN", required=False)
 @click.argument("form", metavar="FORMAT", required=False)
 @click.option("-o", "--out", metavar="OUT", help="File to write, or folder where the format is one.")
-@click.option("--table", default="particles", show_default=True, help="csv: particles, tracks, events or frames.")
-@click.option("--decimal", default=".", show_default=True, help="csv: decimal sign; with a comma, semicolons between.")
+@click.option("--table", default="", help="csv, xlsx: particles, tracks, events or frames (xlsx: all without it).")
+@click.option("--decimal", default="", metavar="SIGN", help="csv: decimal sign; with a comma, semicolons between.")
+@click.option("--frames", metavar="A:B:STEP", callback=frame_range, help="fiji, coco: these frames of the source only.")
+@click.option("--movie", metavar="PATH", help="fiji, coco: where the movie is now, if the run does not find it.")
 @click.option("--overwrite", is_flag=True, help="Replace an export that exists.")
 @click.option("--list", "list_formats", is_flag=True, help="List the formats and stop.")
 @json_option
@@ -32,12 +36,14 @@ def export(
     out: str | None,
     table: str,
     decimal: str,
+    frames: FrameRange | None,
+    movie: str | None,
     overwrite: bool,
     list_formats: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write the run folder RUN as FORMAT: csv, trackpy, trackmate, ctc or geff.
+    """Write the run folder RUN as FORMAT: csv, xlsx, trackpy, fiji, trackmate, ctc, coco or geff.
 
     OUT is by default named after the run, in the present folder. The last line printed is its absolute path.
     """
@@ -58,7 +64,8 @@ def export(
     opened = open_run(run)
     if not opened.finished:
         console.note("the run is not finished: what is safe so far is written")
-    path = written(opened, form, out, ExportOptions(table, decimal, overwrite))
+    options = ExportOptions(table=table, decimal=decimal, frames=frames, movie=movie, overwrite=overwrite)
+    path = written(opened, form, out, options)
     console.emit("export", format=form, out=str(path), bytes=_bytes(path))
     console.result(f"{form} · {size(_bytes(path))}")
     console.result(str(path))

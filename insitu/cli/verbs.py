@@ -21,7 +21,7 @@ VERBS = {
     "info": ("insitu.cli.info:info", "format, frames, shape, dtype, calibration and where it came from"),
     "run": ("insitu.cli.run:run", "analyse a movie, or many, to the end"),
     "simulate": ("insitu.cli.simulate:simulate", "make a movie of coarsening particles with its exact truth"),
-    "export": ("insitu.cli.export:export", "write a run for other programs: csv, trackpy, trackmate, ctc, geff"),
+    "export": ("insitu.cli.export:export", "write a run for other programs: xlsx, csv, fiji, trackmate, coco …"),
     "evaluate": ("insitu.cli.evaluate:evaluate", "score a run against the truth of a simulated movie"),
     "models": ("insitu.cli.models:models", "list and show the models that ship with insitu"),
     "config": ("insitu.cli.config:config", "show, explain and check settings"),

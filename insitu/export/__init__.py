@@ -1,4 +1,4 @@
-"""A run in the formats of other programs: csv, trackpy, TrackMate, the Cell Tracking Challenge, geff.
+"""A run in the formats of other programs: spreadsheets, trackpy, Fiji, TrackMate, Cell Tracking Challenge, COCO, geff.
 
 Every format is a function ``write(run, out, options)`` in a file of its own; rows stream through, so that memory does
 not grow with the movie. What each format can and cannot hold stands in ``docs/export.md``.
@@ -23,31 +23,74 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: ``target`` is ``module:function``; the first of `suffixes` is the default ("" for a folder)."""
+    """One format: ``target`` is ``module:function``; the first of `suffixes` is the default ("" for a folder).
+
+    `takes` names the options that mean something to it; others are refused rather than ignored.
+    """
 
     name: str
     target: str
     about: str
     suffixes: tuple[str, ...]
+    takes: tuple[str, ...] = ()
     needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What a user can choose: the table and the decimal sign (csv), and whom to tell the frames that are done."""
+    """What a user can choose; a format refuses what it does not take.
 
-    table: str = "particles"
-    decimal: str = "."
+    Attributes
+    ----------
+    table : str
+        csv: `particles` by default; xlsx: all by default.
+    decimal : {".", ","}
+        csv: the decimal sign.
+    frames : (start, stop or None, step), optional
+        fiji, coco: which frames of the source's timeline.
+    movie : str, optional
+        fiji, coco: where the movie is now, when it is not where the run says.
+    overwrite : bool
+        Replace an export that exists.
+    progress : callable, optional
+        Told the rows or planes that are done.
+    """
+
+    table: str = ""
+    decimal: str = ""
+    frames: tuple[int, int | None, int] | None = None
+    movie: str | None = None
     overwrite: bool = False
     progress: Callable[[int], None] | None = None
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("csv", "insitu.export.csv:write", "one table as text, for spreadsheets", (".csv", ".tsv", ".txt")),
+    Format(
+        "csv",
+        "insitu.export.csv:write",
+        "one table as text, for spreadsheets",
+        (".csv", ".tsv", ".txt"),
+        ("table", "decimal"),
+    ),
+    Format("xlsx", "insitu.export.xlsx:write", "all tables as sheets, with units and meanings", (".xlsx",), ("table",)),
     Format("trackpy", "insitu.export.trackpy:write", "table with trackpy's column names", (".csv", ".parquet")),
+    Format(
+        "fiji",
+        "insitu.export.fiji:write",
+        "ImageJ: calibrated hyperstack, label stack, outlines (ROIs)",
+        ("",),
+        ("frames", "movie"),
+    ),
     Format("trackmate", "insitu.export.trackmate:write", "TrackMate's XML: spots, links, mergers", (".xml",)),
     Format("ctc", "insitu.export.ctc:write", "Cell Tracking Challenge: masks and man_track.txt", ("",)),
-    Format("geff", "insitu.export.geff:write", "graph exchange file format (zarr)", (".geff", ".zarr"), "geff"),
+    Format(
+        "coco",
+        "insitu.export.coco:write",
+        "COCO instance segmentation: images and masks for training",
+        ("", ".json"),
+        ("frames", "movie"),
+    ),
+    Format("geff", "insitu.export.geff:write", "graph exchange file format (zarr)", (".geff", ".zarr"), needs="geff"),
 )
 
 
@@ -71,6 +114,15 @@ def format_named(name: str) -> Format:
             f"the format {name} needs the package {found.needs}", f"install it: pip install 'insitu[{found.needs}]'"
         )
     return found
+
+
+def _require_known(chosen: Format, options: ExportOptions) -> None:
+    for name in ("table", "decimal", "frames", "movie"):
+        if getattr(options, name) and name not in chosen.takes:
+            others = [f.name for f in FORMATS if name in f.takes]
+            raise CommandError(
+                f"the format {chosen.name} takes no --{name}", f"leave it out; it is for {' and '.join(others)}"
+            )
 
 
 def default_name(run: Run, chosen: Format) -> str:
@@ -102,7 +154,9 @@ def export(run: Run, name: str, out: str | Path | None = None, options: ExportOp
     """
     chosen = format_named(name)
     path = Path(default_name(run, chosen) if out is None else out).expanduser().absolute()
-    if chosen.suffixes != ("",) and path.suffix.lower() not in chosen.suffixes:
+    options = options or ExportOptions()
+    _require_known(chosen, options)
+    if "" not in chosen.suffixes and path.suffix.lower() not in chosen.suffixes:
         raise CommandError(
             f"'{path.name}' does not end with {' or '.join(chosen.suffixes)}",
             f"name it for example {path.stem}{chosen.suffixes[0]}",
@@ -111,5 +165,5 @@ def export(run: Run, name: str, out: str | Path | None = None, options: ExportOp
         raise CommandError(f"'{path}' lies in the run itself", "choose a place outside it with -o OTHER")
     module, _, attribute = chosen.target.partition(":")
     write: Callable[[Run, Path, ExportOptions], Any] = getattr(import_module(module), attribute)
-    write(run, path, options or ExportOptions())
+    write(run, path, options)
     return path

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 TABLES = ("particles", "tracks", "events", "frames")
 
 
+def table_named(name: str) -> str:
+    """Return `name` where it is a table.
+
+    Raises
+    ------
+    CommandError
+        It is none.
+    """
+    if name not in TABLES:
+        near = difflib.get_close_matches(name, TABLES, 1, 0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"tables: {', '.join(TABLES)}"
+        raise CommandError(f"no table '{name}'", hint)
+    return name
+
+
 def write(run: Run, out: Path, options: ExportOptions) -> None:
     """Write ``options.table`` to `out`, all columns, rows in the order of the run.
 
@@ -31,23 +46,21 @@ def write(run: Run, out: Path, options: ExportOptions) -> None:
     CommandError
         There is no such table, or the decimal sign is neither point nor comma.
     """
-    if options.table not in TABLES:
-        near = difflib.get_close_matches(options.table, TABLES, 1, 0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"tables: {', '.join(TABLES)}"
-        raise CommandError(f"no table '{options.table}'", hint)
-    if options.decimal not in {".", ","}:
-        raise CommandError(f"--decimal {options.decimal} is neither a point nor a comma", "write --decimal ,")
-    between = "\t" if out.suffix.lower() == ".tsv" else ";" if options.decimal == "," else ","
-    table = getattr(run, options.table)
+    name = table_named(options.table or "particles")
+    decimal = options.decimal or "."
+    if decimal not in {".", ","}:
+        raise CommandError(f"--decimal {decimal} is neither a point nor a comma", "write --decimal ,")
+    between = "\t" if out.suffix.lower() == ".tsv" else ";" if decimal == "," else ","
+    table = getattr(run, name)
     lists = [f.name for f in table.schema if str(f.type).startswith("list")]
     with new_file(out, overwrite=options.overwrite) as path, path.open("w", encoding="utf-8", newline="") as file:
         table.schema.empty_table().to_pandas().to_csv(file, sep=between, index=False)
         done = 0
-        for batch in record_batches(run) if options.table == "particles" else table.batches():
+        for batch in record_batches(run) if name == "particles" else table.batches():
             rows: pd.DataFrame = batch.to_pandas(integer_object_nulls=True)
-            for name in lists:
-                rows[name] = [" ".join(map(str, values)) for values in rows[name]]
-            rows.to_csv(file, sep=between, decimal=options.decimal, index=False, header=False)
+            for column in lists:
+                rows[column] = [" ".join(map(str, values)) for values in rows[column]]
+            rows.to_csv(file, sep=between, decimal=decimal, index=False, header=False)
             done += len(rows)
             if options.progress:
                 options.progress(done)

@@ -45,13 +45,36 @@ def test_a_spreadsheet_with_decimal_commas(call, analysed, tmp_path):
     assert len(table) == 12
 
 
+def test_fiji_and_coco_find_the_movie(call, analysed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call("export", analysed, "fiji", "--frames", "2:9:2").lines[-1] == str(tmp_path / "movie.fiji")
+    assert call("export", analysed, "coco").lines[-1] == str(tmp_path / "movie.coco")
+    assert sorted(p.name for p in (tmp_path / "movie.fiji").iterdir()) == [
+        "README.txt",
+        "RoiSet.zip",
+        "images.tif",
+        "labels.tif",
+    ]
+    assert len(list((tmp_path / "movie.coco" / "images").iterdir())) == 12
+
+
+def test_a_movie_that_is_gone_ends_with_3(call, analysed, tmp_path):
+    import shutil
+
+    moved = tmp_path / "elsewhere" / "run.insitu"
+    shutil.copytree(analysed, moved)
+    said, advice = call("export", moved, "fiji", "-o", tmp_path / "out").refused(3)
+    assert "cannot be read" in said
+    assert advice == "say where it is now: --movie PATH"
+
+
 def test_json(call, analysed, tmp_path):
     done = call("export", analysed, "trackpy", "-o", tmp_path / "t.parquet", "--json")
     (line,) = map(json.loads, done.lines)
     assert (line["type"], line["format"], line["out"]) == ("export", "trackpy", str(tmp_path / "t.parquet"))
     assert line["bytes"] == (tmp_path / "t.parquet").stat().st_size
     listed = json.loads(call("export", "--list", "--json").out)
-    assert {"csv", "trackpy", "trackmate", "ctc", "geff"} == set(listed["formats"])
+    assert {"csv", "xlsx", "trackpy", "fiji", "trackmate", "ctc", "coco", "geff"} == set(listed["formats"])
     assert call("export", "--list").lines[0].startswith("csv ")
 
 
@@ -59,13 +82,17 @@ def test_json(call, analysed, tmp_path):
     ("arguments", "told"),
     [
         (("{run}", "trackmat"), ("no format 'trackmat'", "did you mean 'trackmate'?")),
-        (("{run}", "qqq"), ("no format 'qqq'", "formats: csv, trackpy, trackmate, ctc, geff")),
+        (("{run}", "qqq"), ("no format 'qqq'", "formats: csv, xlsx, trackpy, fiji, trackmate, ctc, coco, geff")),
         (("{run}",), ("insitu export needs RUN and FORMAT", "insitu export movie.insitu trackmate")),
         (("{run}", "csv", "-o", ""), ("an empty text is no path", "variables")),
         (("{run}", "csv", "--tabel", "x"), ("unknown option --tabel", "did you mean --table?")),
         (("{run}", "csv", "--table", "track"), ("no table 'track'", "did you mean 'tracks'?")),
         (("{run}", "trackmate", "-o", "{tmp}/a.csv"), ("does not end with .xml", "a.xml")),
         (("{run}", "trackmate", "-o", "{tmp}/there.xml"), ("there.xml' exists", "--overwrite")),
+        (("{run}", "trackmate", "--table", "tracks"), ("trackmate takes no --table", "it is for csv and xlsx")),
+        (("{run}", "xlsx", "--decimal", ","), ("xlsx takes no --decimal", "it is for csv")),
+        (("{run}", "csv", "--frames", "0:4"), ("csv takes no --frames", "it is for fiji and coco")),
+        (("{run}", "fiji", "--frames", "90:"), ("no frame of the run lies in 90::1", "0 to 11 in steps of 1")),
         (("{run}", "csv", "-o", "{run}/particles.csv"), ("lies in the run itself", "-o OTHER")),
     ],
 )

@@ -15,6 +15,7 @@ from insitu.tracks import TrackSummary
 from insitu.types import Calibration, Event, Frame, FrameResult, Header, Particles, RunInfo, Runs, SourceInfo
 
 SHAPE = (120, 160)
+MOVIE = "film & co.tif"
 CALIBRATED = Calibration(0.5, "test", 0.1, "test")
 BAD = 6
 # particle: place, radius, frames in which it is seen
@@ -48,12 +49,38 @@ def links() -> set[tuple[tuple[int, int], tuple[int, int]]]:
     return found
 
 
-def make_run(out, *, calibration=CALIBRATED, first=0, step=1, finish=True, labels=True, frames=10) -> Run:
-    """Write the run; frame k of the story is frame first + k·step of the source."""
+def write_movie(folder, *, shape=SHAPE, frames=10, dtype=np.uint16, offset=0):
+    """Write the movie of a run beside it; every frame is another one."""
+    import tifffile
+
+    movie = np.random.default_rng(1).integers(0, 1000, (frames, *shape)).astype(dtype) + dtype(offset)
+    tifffile.imwrite(folder / MOVIE, movie, photometric="minisblack", metadata=None)
+    return movie
+
+
+def make_run(
+    out,
+    *,
+    calibration=CALIBRATED,
+    first=0,
+    step=1,
+    finish=True,
+    labels=True,
+    frames=10,
+    origin=(0, 0),
+    side=1,
+    fingerprint=None,
+) -> Run:
+    """Write the run; frame k of the story is frame first + k·step of the source.
+
+    With an origin or a binning the story is told in (binned) pixels of the region, and its rows are too.
+    """
     last = first + frames * step
-    source = SourceInfo("film & co.tif", "tiff", *SHAPE, np.dtype(np.uint8), last, calibration)
-    info = RunInfo(out, source, calibration, SHAPE, first, step)
-    about = {"source": {"path": "../film & co.tif", "height": SHAPE[0], "width": SHAPE[1], "n_frames": last}}
+    region = (SHAPE[0] * side, SHAPE[1] * side)
+    full = SHAPE if origin == (0, 0) else (region[0] + origin[0] + 20, region[1] + origin[1] + 30)
+    source = SourceInfo(str(out.parent / MOVIE), "tiff", *full, np.dtype(np.uint8), last, calibration)
+    info = RunInfo(out, source, calibration, region, first, step, origin, side)
+    about = {"source": {"fingerprint": fingerprint}}
     options = StoreOptions(unit_frames=4, shard_frames=4, labels=labels, fsync=False)
     folder = RunFolder.create(info, settings_text="", about=about, options=options)
     summary = TrackSummary()
@@ -85,9 +112,10 @@ def _result(k, index, events):
         frame = Frame(index, None, "bad", ("truncated",), header, index * 0.1)
         return FrameResult(frame, Runs.empty(SHAPE), Particles.empty(), np.empty(0, np.int64), events)
     measured = measured_of([(*PARTICLES[p][0], PARTICLES[p][1]) for p in here], SHAPE)
-    places = np.array([PARTICLES[p][0] for p in here])
+    places = np.array([PARTICLES[p][0] for p in here]).reshape(-1, 2)
     centres = np.column_stack([measured.particles.y, measured.particles.x])
-    nearest = np.linalg.norm(centres[:, None] - places, axis=2).argmin(axis=1)
+    distances = np.linalg.norm(centres[:, None] - places, axis=2)
+    nearest = distances.argmin(axis=1) if here else np.empty(0, int)
     ids = np.array(here, np.int64)[nearest]
     assert len(set(ids.tolist())) == len(here)
     return FrameResult(

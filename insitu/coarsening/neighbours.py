@@ -60,7 +60,7 @@ def neighbours(y: NDArray[np.float64], x: NDArray[np.float64], region: tuple[flo
     Parameters
     ----------
     y, x : float64 arrays of shape (N,)
-        Centres, measured from the centre of the region's first pixel.
+        Centres, measured from the corner of the region.
     region : tuple of float
         Height and width in the same unit.
     """
@@ -98,7 +98,7 @@ def _reaches_out(triangle: NDArray[np.float64], region: tuple[float, float]) -> 
     twice = np.where(flat, 1.0, twice)
     dy, dx = (v[:, 1] * uu - u[:, 1] * vv) / twice, (u[:, 0] * vv - v[:, 0] * uu) / twice
     radius, y, x = np.hypot(dy, dx), a[:, 0] + dy, a[:, 1] + dx
-    inside = np.minimum(np.minimum(y, x) + 0.5, np.minimum(region[0] - 0.5 - y, region[1] - 0.5 - x)) >= radius
+    inside = np.minimum(np.minimum(y, x), np.minimum(region[0] - y, region[1] - x)) >= radius
     return np.asarray(flat | ~inside)
 
 

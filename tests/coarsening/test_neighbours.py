@@ -8,7 +8,7 @@ from insitu.coarsening.neighbours import Surroundings, growth_correlation, local
 
 
 def grid(n=5, step=10.0, jitter=0.0, seed=0):
-    y, x = (v.ravel().astype(float) for v in np.mgrid[0:n, 0:n] * step + step / 2 - 0.5)
+    y, x = (v.ravel().astype(float) for v in np.mgrid[0:n, 0:n] * step + step / 2)
     rng = np.random.default_rng(seed)
     return y + jitter * rng.standard_normal(n * n), x + jitter * rng.standard_normal(n * n)
 
@@ -33,7 +33,7 @@ def test_a_hexagon_round_a_particle_are_its_neighbours():
 def test_complete_means_that_nothing_outside_changes_it():
     rng = np.random.default_rng(3)
     y, x = rng.uniform(-50, 150, (2, 400))
-    inside = (y > -0.5) & (y < 99.5) & (x > -0.5) & (x < 99.5)
+    inside = (y > 0) & (y < 100) & (x > 0) & (x < 100)
     cut = neighbours(y[inside], x[inside], (100, 100))
     whole = neighbours(y, x, (1e9, 1e9))
     assert cut.complete.sum() > 20

@@ -5,7 +5,10 @@ from __future__ import annotations
 import cases_events as cases
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from insitu.link import compiled_shifts, plain_shifts
 from insitu.link.drift import Compass, vote
 from insitu.link.linker import OptimalLinker
 from insitu.options import EventOptions, LinkOptions
@@ -35,13 +38,13 @@ def test_the_vote_stands_what_was_missed_and_what_is_new():
 
 @pytest.mark.parametrize("n", [0, 1, 4])
 def test_a_few_particles_say_nothing_of_the_stage(n):
-    assert vote(scattered(n), scattered(n) + 20.0, 60.0, 15.0).tolist() == [0.0, 0.0]
+    assert vote(scattered(n), scattered(n) + 20.0, 60.0, 15.0) is None
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_another_field_of_view_is_no_step(seed):
     for n in (8, 30, 300):
-        assert vote(scattered(n, seed), scattered(n, seed + 100), 100.0, 15.0).tolist() == [0.0, 0.0]
+        assert vote(scattered(n, seed), scattered(n, seed + 100), 100.0, 15.0) is None
 
 
 def test_on_a_lattice_no_step_is_preferred_to_one_of_a_period():
@@ -98,12 +101,101 @@ def test_wherever_a_drifting_movie_is_cut_it_is_the_same():
 def test_the_compass_forgets_no_drift_when_its_particles_are_replaced():
     compass, rng = Compass(100.0, 15.0), np.random.default_rng(5)
     ids, at = np.arange(40), scattered(40)
+    before = at
     for index in range(400):
         gone = rng.random(40) < 0.02
         ids = np.where(gone, ids.max() + 1 + np.arange(40), ids)
         at[gone] = rng.random((int(gone.sum()), 2)) * 600
-        compass.settle(ids, at + 0.2 * index + rng.normal(0, 0.2, at.shape))
+        raw = at + 0.2 * index + rng.normal(0, 0.2, at.shape)
+        compass.settle(ids, raw, (raw - before)[~gone])
+        before = raw
     np.testing.assert_allclose(compass.shift, 0.2 * 399, atol=1.0)
+
+
+def walkers(n: int, frames: int, seed: int) -> list[np.ndarray]:
+    """Particles that wander by 1 px a frame, each by itself, 1 % replaced in each frame."""
+    rng = np.random.default_rng(seed)
+    at, seen = rng.random((n, 2)) * 1800, []
+    for _ in range(frames):
+        seen.append(at + rng.normal(0, 0.2, at.shape))
+        at = at + rng.normal(0, 1, at.shape)
+        new = rng.random(n) < 0.01
+        at[new] = rng.random((int(new.sum()), 2)) * 1800
+    return seen
+
+
+def drift_of(seen: list[np.ndarray], **options: float) -> np.ndarray:
+    linker, drift = OptimalLinker(LinkOptions(**options)), []
+    for index, positions in enumerate(seen):
+        linker.step(index, positions)
+        drift.append(linker.drift)
+    return np.array(drift)
+
+
+@pytest.mark.parametrize("n", [8, 20, 100])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_particles_wander_by_themselves_is_no_drift(n, seed):
+    assert not drift_of(walkers(n, 400, seed), search_range_px=10).any()
+
+
+@pytest.mark.parametrize("n", [20, 100])
+def test_among_wandering_particles_a_drift_is_found_as_well_as_it_can_be(n):
+    moved = 0.3 * np.arange(300)[:, None]
+    movies = [[p + m for p, m in zip(walkers(n, 300, seed), moved, strict=True)] for seed in range(3)]
+    worst = [np.abs(drift_of(seen) - moved).max() for seen in movies]
+    # Medians of n steps of 1 px add up to 1.25 √(300 / n): a little more, as particles are lost on the way.
+    assert max(worst) < 3 * 1.25 * np.sqrt(300 / n)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_neighbours_that_wander_a_little_together_are_no_stage(seed):
+    together = np.random.default_rng(seed + 50).normal(0, 0.08, (300, 2)).cumsum(axis=0)
+    seen = [p + m for p, m in zip(walkers(300, 300, seed), together, strict=True)]
+    assert not drift_of(seen, search_range_px=10).any()
+
+
+@pytest.mark.parametrize("noise", [0, 8])
+def test_a_jump_while_the_beam_is_blanked_is_found_by_those_seen_before(noise):
+    rng = np.random.default_rng(7)
+    at = scattered(40)
+    seen = [at + rng.normal(0, 0.1, at.shape) for _ in range(5)]
+    seen += [rng.random((noise, 2)) * 600 for _ in range(3)]
+    seen += [at + np.array([20.0, -30.0]) + rng.normal(0, 0.1, at.shape) for _ in range(5)]
+    linker = OptimalLinker(LinkOptions(search_range_px=8))
+    ids = [linker.step(index, positions) for index, positions in enumerate(seen)]
+    assert ids[-1].tolist() == ids[0].tolist()
+    np.testing.assert_allclose(linker.drift, (20.0, -30.0), atol=0.1)
+
+
+def test_a_new_field_of_view_that_drifts_is_followed_at_once():
+    # While the particles of before are still waited for, those of the last frame tell of the stage.
+    first, then = scattered(30), scattered(30, seed=1) + 2000.0
+    seen = [first] * 5 + [then + 21.0 * k for k in range(10)]
+    drift = drift_of(seen, search_range_px=8)
+    np.testing.assert_allclose(np.diff(drift, axis=0)[5:], 21.0, atol=1e-9)
+
+
+def flat(value: object) -> np.ndarray:
+    """All numbers of nested tuples and arrays, in order."""
+    return np.concatenate([flat(v) for v in value]) if isinstance(value, tuple) else np.ravel(value)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(0, 60), m=st.integers(1, 60), whole=st.booleans())
+def test_compiled_medians_are_those_of_numpy(seed, n, m, whole):
+    rng = np.random.default_rng(seed)
+    a, b = rng.random((n, 2)) * 40, rng.random((m, 2)) * 40
+    if whole:
+        a, b = np.round(a), np.round(b)
+    ids, key_ids = rng.permutation(80)[:n], np.sort(rng.permutation(80)[:m])
+    far = key_ids * 10**9 if seed % 3 == 0 else key_ids
+    for name, arguments in {
+        "middle": (a,),
+        "common": (a, a.mean(axis=0) if n else np.zeros(2), 12.0),
+        "since": (ids * 10**9 if seed % 3 == 0 else ids, a, far, b),
+        **({"steps_within": (a, b, 9.0), "near": (a, b, 9.0), "voters": (n, b, 30.0)} if n else {}),
+    }.items():
+        mine, theirs = (flat(getattr(home, name)(*arguments)) for home in (compiled_shifts, plain_shifts))
+        np.testing.assert_array_equal(mine, theirs, err_msg=name)
 
 
 # --- gaps ----------------------------------------------------------------

@@ -23,66 +23,88 @@ if TYPE_CHECKING:
 
 
 @kernel
-def _grid(targets: Floats, radius: float, low: Floats, high: Floats) -> tuple[float, int, int, Ints, Ints]:
-    """Sort targets into square cells at least a radius wide; return cell side, cells in y and x, starts, members."""
+def _grid(targets: Floats, radius: float, box: Floats) -> tuple[float, int, int, Ints, Ints]:
+    """Sort targets into square cells at least a radius wide; return 1 / side, cells in y and x, starts, members.
+
+    `box` holds the least and the largest y and x.
+    """
     side = radius
-    wide = 1 if low.shape[0] > 1 else 0
     limit = 4.0 * targets.shape[0] + 64.0
     # Far outliers must not make a huge grid: wider cells cost a few more comparisons, never a link.
-    while ((high[0] - low[0]) / side + 1.0) * ((high[wide] - low[wide]) / side + 1.0) > limit:
+    while ((box[1, 0] - box[0, 0]) / side + 1.0) * ((box[1, 1] - box[0, 1]) / side + 1.0) > limit:
         side *= 2.0
-    n_y = int((high[0] - low[0]) / side) + 1
-    n_x = int((high[wide] - low[wide]) / side) + 1 if wide else 1
+    # A hair wider, so that rounding never puts two within a radius of each other more than a cell apart.
+    scale = (1.0 - 1e-12) / side
+    n_y, n_x = int((box[1, 0] - box[0, 0]) * scale) + 1, int((box[1, 1] - box[0, 1]) * scale) + 1
+    wide = min(1, targets.shape[1] - 1)
     cell = np.empty(targets.shape[0], np.int64)
     start = np.zeros(n_y * n_x + 1, np.int64)
     for j in range(targets.shape[0]):
-        column = int((targets[j, wide] - low[wide]) / side) if wide else 0
-        cell[j] = int((targets[j, 0] - low[0]) / side) * n_x + column
+        row, column = int((targets[j, 0] - box[0, 0]) * scale), int((targets[j, wide] - box[0, 1]) * scale)
+        cell[j] = row * n_x + column
         start[cell[j] + 1] += 1
-    start = np.cumsum(start)
+    for k in range(n_y * n_x):
+        start[k + 1] += start[k]
     member = np.empty(targets.shape[0], np.int64)
     filled = start[:-1].copy()
     for j in range(targets.shape[0]):
         member[filled[cell[j]]] = j
         filled[cell[j]] += 1
-    return side, n_y, n_x, start, member
+    return scale, n_y, n_x, start, member
+
+
+@kernel
+def _box(sources: Floats, targets: Floats) -> Floats:
+    """Return the least and the largest y and x of all; in one dimension, x is y."""
+    wide = min(1, targets.shape[1] - 1)
+    box = np.empty((2, 2))
+    box[:, 0], box[:, 1] = targets[0, 0], targets[0, wide]
+    for points in (sources, targets):
+        for i in range(points.shape[0]):
+            box[0, 0], box[1, 0] = min(box[0, 0], points[i, 0]), max(box[1, 0], points[i, 0])
+            box[0, 1], box[1, 1] = min(box[0, 1], points[i, wide]), max(box[1, 1], points[i, wide])
+    return box
+
+
+@kernel
+def _fill(sources: Floats, targets: Floats, radius: float, edges: Edges) -> int:
+    """Write all pairs within `radius` to `edges` as far as they go; return how many there are."""
+    source, target, cost = edges
+    n_dim, wide = sources.shape[1], min(1, sources.shape[1] - 1)
+    box = _box(sources, targets)
+    scale, n_y, n_x, start, member = _grid(targets, radius, box)
+    n = 0
+    for i in range(sources.shape[0]):
+        first = n
+        y, x = int((sources[i, 0] - box[0, 0]) * scale), int((sources[i, wide] - box[0, 1]) * scale)
+        for row in range(max(0, y - 1), min(n_y, y + 2)):
+            for at in range(start[row * n_x + max(0, x - 1)], start[row * n_x + min(n_x, x + 2)]):
+                j = member[at]
+                square = (sources[i, 0] - targets[j, 0]) ** 2
+                for k in range(1, n_dim):
+                    square += (sources[i, k] - targets[j, k]) ** 2
+                if square <= radius * radius:
+                    if n < len(cost):
+                        # Insertion keeps a source's few candidates in order of target: it must not depend on cells.
+                        place = n
+                        while place > first and target[place - 1] > j:
+                            target[place], cost[place] = target[place - 1], cost[place - 1]
+                            place -= 1
+                        source[n], target[place], cost[place] = i, j, square
+                    n += 1
+    return n
 
 
 @kernel
 def candidates(sources: Floats, targets: Floats, radius: float) -> Edges:
     """Return all pairs (source, target, squared distance) within `radius` (inclusive), sorted by source and target."""
-    n_dim = sources.shape[1]
-    low, high = np.empty(n_dim), np.empty(n_dim)
-    for k in range(n_dim):
-        low[k] = min(sources[:, k].min(), targets[:, k].min())
-        high[k] = max(sources[:, k].max(), targets[:, k].max())
-    side, n_y, n_x, start, member = _grid(targets, radius, low, high)
-    capacity = 8 * sources.shape[0] + 64
-    source, target, cost = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity)
-    n = 0
-    for i in range(sources.shape[0]):
-        first = n
-        y = int((sources[i, 0] - low[0]) / side)
-        x = int((sources[i, 1] - low[1]) / side) if n_dim > 1 else 0
-        for row in range(max(0, y - 1), min(n_y, y + 2)):
-            for at in range(start[row * n_x + max(0, x - 1)], start[row * n_x + min(n_x, x + 2)]):
-                square = 0.0
-                for k in range(n_dim):
-                    step = sources[i, k] - targets[member[at], k]
-                    square += step * step
-                if square <= radius * radius:
-                    if n == capacity:
-                        source, target = np.append(source, source), np.append(target, target)
-                        cost = np.append(cost, cost)
-                        capacity *= 2
-                    # Insertion keeps a source's few candidates in order of target: the order must not depend on cells.
-                    place = n
-                    while place > first and target[place - 1] > member[at]:
-                        target[place], cost[place] = target[place - 1], cost[place - 1]
-                        place -= 1
-                    source[n], target[place], cost[place] = i, member[at], square
-                    n += 1
-    return source[:n], target[:n], cost[:n]
+    capacity = 4 * sources.shape[0] + 64
+    while True:
+        edges = np.empty(capacity, np.int64), np.empty(capacity, np.int64), np.empty(capacity)
+        n = _fill(sources, targets, radius, edges)
+        if n <= capacity:
+            return edges[0][:n], edges[1][:n], edges[2][:n]
+        capacity = n
 
 
 @kernel
@@ -182,39 +204,51 @@ def _roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[
 
 
 @kernel
-def _solve_subnets(n_sources: int, n_targets: int, edges: Edges, root: Ints, penalty: float) -> Ints:
-    """Solve every subnet by itself; lone pairs are linked directly."""
+def _link_lone(links: Ints, n_targets: int, edges: Edges) -> Ints:
+    """Link the pairs that have no other candidate (in place); return the other edges."""
+    source, target, _ = edges
+    of_source, of_target = np.zeros(len(links), np.int64), np.zeros(n_targets, np.int64)
+    for e in range(len(source)):
+        of_source[source[e]] += 1
+        of_target[target[e]] += 1
+    rest, n = np.empty(len(source), np.int64), 0
+    for e in range(len(source)):
+        if of_source[source[e]] == 1 and of_target[target[e]] == 1:
+            links[source[e]] = target[e]
+        else:
+            rest[n] = e
+            n += 1
+    return rest[:n]
+
+
+@kernel
+def _solve_subnets(links: Ints, n_targets: int, edges: Edges, root: Ints, penalty: float) -> None:
+    """Solve every subnet by itself and write its links."""
     source, target, cost = edges
-    links = np.full(n_sources, -1, np.int64)
-    row_of, column_of = np.full(n_sources, -1, np.int64), np.full(n_targets, -1, np.int64)
-    order = np.argsort(root, kind="mergesort")
+    rest = _link_lone(links, n_targets, edges)
+    row_of, column_of = np.full(len(links), -1, np.int64), np.full(n_targets, -1, np.int64)
+    order = rest[np.argsort(root[rest], kind="mergesort")]
+    rows, columns = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
     begin = 0
     while begin < len(order):
         end, k, m = begin, 0, 0
-        rows, columns = [0], [0]
         while end < len(order) and root[order[end]] == root[order[begin]]:
             i, j = source[order[end]], target[order[end]]
             if row_of[i] < 0:
-                row_of[i] = k
-                rows.append(i)
+                row_of[i], rows[k] = k, i
                 k += 1
             if column_of[j] < 0:
-                column_of[j] = m
-                columns.append(j)
+                column_of[j], columns[m] = m, j
                 m += 1
             end += 1
-        if k == 1 and m == 1:
-            links[rows[1]] = columns[1]
-        else:
-            matrix = np.full((k, m), np.inf)
-            for e in order[begin:end]:
-                matrix[row_of[source[e]], column_of[target[e]]] = cost[e]
-            found = solve(matrix, penalty)
-            for r in range(k):
-                if found[r] >= 0:
-                    links[rows[r + 1]] = columns[found[r] + 1]
+        matrix = np.full((k, m), np.inf)
+        for e in order[begin:end]:
+            matrix[row_of[source[e]], column_of[target[e]]] = cost[e]
+        found = solve(matrix, penalty)
+        for r in range(k):
+            if found[r] >= 0:
+                links[rows[r]] = columns[found[r]]
         begin = end
-    return links
 
 
 @kernel
@@ -238,11 +272,12 @@ def assign(sources: Floats, targets: Floats, radius: float, cap: int) -> tuple[I
         Candidate pairs left out because their subnet was above `cap`.
     """
     n, m = sources.shape[0], targets.shape[0]
+    links = np.full(n, -1, np.int64)
     if n == 0 or m == 0:
-        return np.full(n, -1, np.int64), 0
+        return links, 0
     source, target, cost = candidates(sources, targets, radius)
     if len(source) == 0:
-        return np.full(n, -1, np.int64), 0
+        return links, 0
     root, largest = _roots(n, m, source, target)
     dropped = 0
     if largest > cap:
@@ -250,4 +285,5 @@ def assign(sources: Floats, targets: Floats, radius: float, cap: int) -> tuple[I
         dropped = len(keep) - keep.sum()
         source, target, cost = source[keep], target[keep], cost[keep]
         root, largest = _roots(n, m, source, target)
-    return _solve_subnets(n, m, (source, target, cost), root, radius * radius), dropped
+    _solve_subnets(links, m, (source, target, cost), root, radius * radius)
+    return links, dropped

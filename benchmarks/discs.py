@@ -59,7 +59,10 @@ class Discs:
             p = self.r[k] + 3 + self.rng.random(2) * (np.array(self.shape) - 2 * self.r[k] - 6)
             if k == 0 or (np.hypot(*(self.at - p).T) > self.r[:k] + self.r[k] + 6).all():
                 self.at = np.vstack([self.at, p])
-        self.melting: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, float]] = []
+        self.ids, self.n_ids = np.arange(self.n), self.n
+        # Frame of contact, its two discs (y, x, r), where and how large they end, and the id they will have.
+        self.melting: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, float, int]] = []
+        self.touched: dict[tuple[int, int], int] = {}
         self.brushing = self._plan_brushes()
 
     def _plan_brushes(self) -> list[tuple[int, int, np.ndarray, float, float]]:
@@ -68,8 +71,11 @@ class Discs:
         for _ in range(self.brushes):
             for _ in range(1000):
                 p = self.rng.random(2) * (np.array(self.shape) - 160) + 80
-                if (np.hypot(*(self.at - p).T) > self.r + 70).all():
+                alone = all(np.hypot(*(q - p)) > 100 for _, _, q, _, _ in out)
+                if alone and (np.hypot(*(self.at - p).T) > self.r + 70).all():
                     break
+            else:
+                continue
             begin, last = int(self.rng.integers(12, self.frames - 25)), int(self.rng.integers(1, 9))
             out.append((begin, last, p, *self.rng.uniform(7, 13, 2)))
         return out
@@ -90,10 +96,7 @@ class Discs:
             if frame:
                 self._advance(frame)
             discs = [(y, x, r) for (y, x), r in zip(self.at, self.r, strict=True)]
-            for since, a, b, c, big in self.melting:
-                part = (frame - since) / self.relax
-                for y, x, r in (a, b):
-                    discs.append((y + part * (c[0] - y), x + part * (c[1] - x), r + part * (big - r)))
+            discs += [tuple(d) for m in self.melting for d in self._melting_discs(m, frame)]
             yield self._paint(discs + self._brush_discs(frame))
 
     def _paint(self, discs: list[tuple[float, float, float]]) -> np.ndarray:
@@ -114,22 +117,33 @@ class Discs:
         cube = self.r**3 + 3 * self.ripening * (self.r / mean - 1)
         gone = cube <= self.smallest**3
         self.truth += [Truth("dissolution", frame, *p) for p in self.at[gone]]
-        self.r, self.at = np.cbrt(cube[~gone]), self.at[~gone]
+        self.r, self.at, self.ids = np.cbrt(cube[~gone]), self.at[~gone], self.ids[~gone]
         self.at = self.at + self.rng.normal(0, 1, self.at.shape) * (self.step / self.r)[:, None]
         # A wall at the border: those that leave are another test.
         for axis in (0, 1):
             self.at[:, axis] = np.clip(self.at[:, axis], self.r + 2, self.shape[axis] - self.r - 3)
+        self._keep_off_brushes()
+        self._finish_melting(frame)
         while self._merge(frame):
             pass
-        self._finish_melting(frame)
+        self._touch_melting(frame)
         for _ in range(self.rng.poisson(self.nucleation)):
             p = self.rng.random(2) * (np.array(self.shape) - 40) + 20
-            if (np.hypot(*(self.at - p).T) > self.r + 12).all() and self._clear(p, 12):
-                self.at, self.r = np.vstack([self.at, p]), np.append(self.r, 1.15 * mean)
+            room = 1.15 * mean + 3
+            if (np.hypot(*(self.at - p).T) > self.r + room).all() and self._clear(p, room):
+                self._add(p, 1.15 * mean, self._new_id())
                 self.truth.append(Truth("appearance", frame, *p))
 
+    def _keep_off_brushes(self) -> None:
+        """Push particles out of the places of the touching pairs: what met those would be no event of the truth."""
+        for _, _, q, a, b in self.brushing:
+            away = self.at - q
+            distance = np.maximum(np.hypot(*away.T), 1e-9)
+            clear = np.maximum(distance, self.r + (a + b + 14) / 2 + max(a, b) + 10)
+            self.at = q + away * (clear / distance)[:, None]
+
     def _clear(self, p: np.ndarray, reach: float) -> bool:
-        melting = all(np.hypot(*(c - p)) > big * 2 + reach for _, _, _, c, big in self.melting)
+        melting = all(np.hypot(*(c - p)) > big * 2 + reach for _, _, _, c, big, _ in self.melting)
         return melting and all(np.hypot(*(q - p)) > 2 * (a + b) + reach for _, _, q, a, b in self.brushing)
 
     def _merge(self, frame: int) -> bool:
@@ -143,22 +157,49 @@ class Discs:
         volume = self.r[a] ** 3 + self.r[b] ** 3
         centre = (self.at[a] * self.r[a] ** 3 + self.at[b] * self.r[b] ** 3) / volume
         big = float(np.cbrt(volume * (1 - self.loss)))
-        self.truth.append(Truth("coalescence", frame, *centre))
+        since = self.touched.get((int(self.ids[a]), int(self.ids[b])), frame)
+        since = min(since, self.touched.get((int(self.ids[b]), int(self.ids[a])), frame))
+        self.truth.append(Truth("coalescence", since, *centre))
+        child = self._new_id()
         if self.relax:
             parts = [np.append(self.at[k], self.r[k]) for k in (a, b)]
-            self.melting.append((frame, *parts, centre, big))
+            self.melting.append((frame, *parts, centre, big, child))
         keep = np.ones(len(self.r), bool)
         keep[[a, b]] = False
-        self.at, self.r = self.at[keep], self.r[keep]
+        self.at, self.r, self.ids = self.at[keep], self.r[keep], self.ids[keep]
         if not self.relax:
-            self.at, self.r = np.vstack([self.at, centre]), np.append(self.r, big)
+            self._add(centre, big, child)
         return True
+
+    def _new_id(self) -> int:
+        self.n_ids += 1
+        return self.n_ids - 1
+
+    def _add(self, p: np.ndarray, r: float, number: int) -> None:
+        self.at, self.r, self.ids = np.vstack([self.at, p]), np.append(self.r, r), np.append(self.ids, number)
+
+    def _melting_discs(self, melting: tuple, frame: int) -> list[np.ndarray]:
+        """Return the two discs (y, x, r) of a pair on its way to become one."""
+        since, a, b, c, big, _ = melting
+        part = (frame - since) / self.relax
+        return [d + part * (np.append(c, big) - d) for d in (a, b)]
+
+    def _touch_melting(self, frame: int) -> None:
+        """Note since when others touch a melting pair: they merge with it once it is one, but the contact is seen."""
+        before, self.touched = self.touched, {}
+        parts = [(m[-1], *d) for m in self.melting for d in self._melting_discs(m, frame)]
+        moving = [np.column_stack([self.ids, self.at, self.r]), np.array(parts).reshape(-1, 4)]
+        every = np.concatenate(moving)
+        for child, y, x, r in parts:
+            near = np.hypot(every[:, 1] - y, every[:, 2] - x) < every[:, 3] + r + 1.0
+            for other in every[near & (every[:, 0] != child), 0].astype(int).tolist():
+                self.touched[child, other] = before.get((child, other), frame)
 
     def _finish_melting(self, frame: int) -> None:
         done = [m for m in self.melting if frame - m[0] >= self.relax]
         self.melting = [m for m in self.melting if frame - m[0] < self.relax]
-        for _, _, _, centre, big in done:
-            self.at, self.r = np.vstack([self.at, centre]), np.append(self.r, big)
+        for _, _, _, centre, big, child in done:
+            self._add(centre, big, child)
 
 
 def score(

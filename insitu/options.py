@@ -123,7 +123,12 @@ class EventOptions:
         float, Doc("Largest |volume_balance| that still counts as conserved in a fast merger.", gt=0.0)
     ] = 0.5
     shrink_fraction: Annotated[
-        float, Doc("A dissolution requires the last area below this share of the largest.", gt=0.0, le=1.0)
+        float,
+        Doc(
+            "A dissolution requires the last area below this share of the largest, or a sure decline out of sight.",
+            gt=0.0,
+            le=1.0,
+        ),
     ] = 0.7
     birth_frames: Annotated[
         int, Doc("Used frames a new particle is watched before its beginning is named.", ge=0, le=1000)

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from insitu.events import EventDetector
 from insitu.events.evidence import Outlines, closing_speed, follow, gather, outline_gap
-from insitu.events.histories import RING, Histories, fades, middle
+from insitu.events.histories import RING, Histories, declines, fades, middle
 from insitu.events.mergers import agreement
 from insitu.link.linker import OptimalLinker
 from insitu.options import EventOptions, LinkOptions
@@ -516,6 +516,27 @@ def test_fading_means_small_or_about_to_be():
     steady = [(8000 - 1000 * k) ** (2 / 3) for k in range(7)]
     assert fades(path(steady), 7, smallest=20)
     assert not fades(path(steady[:4]), 4, smallest=20)
+
+
+def test_a_decline_must_be_surer_than_the_outline():
+    def path(areas: list[float]) -> np.ndarray:
+        return np.array([[k, 0.0, 0.0, a] for k, a in enumerate(areas)])
+
+    assert declines(path([36, 33, 30]))
+    assert declines(path([28, 25.5, 22.5, 20]))
+    assert not declines(path([36, 33]))
+    assert not declines(path([30, 30, 30]))
+    assert not declines(path([30, 33, 36]))
+    assert not declines(path([31, 29, 30, 30.5, 29, 30]))
+    assert not declines(path([400, 399, 398]))
+
+
+def test_what_was_seen_to_shrink_from_the_first_frame_on_dissolves_however_short_the_movie():
+    shrinking = [cases.still(1, (60.3, 60.3, r))[0] for r in (3.0, 2.9, 2.8)]
+    movie = cases.Movie(shrinking + cases.still(8))
+    assert [(e.kind, e.frame) for e in movie.happened()] == [("dissolution", 3)]
+    steady = cases.Movie(cases.still(3, (60.3, 60.3, 2.8)) + cases.still(8))
+    assert [(e.kind, e.frame) for e in steady.happened()] == [("lost", 3)]
 
 
 def test_the_worlds_are_what_they_say():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu.events.histories import middle
+from insitu.events.histories import OUTLINE_ERROR, middle
 from insitu.runs import overlaps
 from insitu.types import Runs
 
@@ -187,8 +187,7 @@ def _describe(pairs: NDArray[np.void], histories: Histories) -> None:
         areas = past[:, 3]
         # From the median step: one jump (an earlier merger) is no scatter. 1.4826 makes it a standard deviation.
         scatter = 1.4826 * middle(np.abs(np.diff(areas))) / np.sqrt(2) if len(areas) > 2 else 0.0
-        # A digitised outline is never surer than a fraction of a pixel along its perimeter (about 3.5 √area px long).
-        pairs["noise"][k] = max(scatter, 0.05 * 3.5 * np.sqrt(areas[-1]))
+        pairs["noise"][k] = max(scatter, OUTLINE_ERROR * np.sqrt(areas[-1]))
         pairs["last"][k], pairs["before"][k] = areas[-1], middle(areas[-5:])
         pairs["largest"][k] = histories.tracks["largest_area"][other[k]]
         if lone[k] >= 0:

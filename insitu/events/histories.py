@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from insitu.types import Particles
 
 RING = 8
+# σ of an area in px² over its square root: 0.05 px along a perimeter of about 3.5 √area px.
+OUTLINE_ERROR = 0.05 * 3.5
 
 _FIELDS: dict[str, tuple[type, tuple[int, ...]]] = {
     "particle": (np.int64, ()),
@@ -158,6 +160,20 @@ def fades(path: NDArray[np.float64], frame: int, smallest: float) -> bool:
     volume, t = path[:, 3] ** 1.5, path[:, 0] - path[:, 0].mean()
     rate = float((t * volume).sum() / (t * t).sum()) if len(path) > 2 else 0.0
     return bool(volume[-1] + min(rate, 0.0) * (frame + 1 - path[-1, 0]) <= (1.5 * smallest) ** 1.5)
+
+
+def declines(path: NDArray[np.float64]) -> bool:
+    """Say whether the area went down over the last sightings, surely: by more than twice the error of the slope.
+
+    The error is that of the residuals, and at least that of a digitised outline (a fraction of a px along it).
+    """
+    if len(path) < 3:
+        return False
+    area, t = path[:, 3] - path[:, 3].mean(), path[:, 0] - path[:, 0].mean()
+    rate = float((t * area).sum() / (t * t).sum())
+    scatter = float(np.sqrt(((area - rate * t) ** 2).sum() / (len(t) - 2)))
+    error = max(scatter, OUTLINE_ERROR * float(np.sqrt(path[:, 3].mean()))) / float(np.sqrt((t * t).sum()))
+    return rate < -2 * error
 
 
 def columns_of(particles: Particles, shape: tuple[int, int], origin: tuple[int, int]) -> NDArray[np.float64]:

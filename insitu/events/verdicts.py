@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from insitu.events.histories import mean_step, middle
+from insitu.events.histories import declines, mean_step, middle
 from insitu.types import Event
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def end(row: int, lone: Lone, histories: Histories, options: EventOptions, index
     path = histories.sightings(row)
     reach = 1 + 2 * mean_step(path) + float(track["slip"])
     border = float(track["border"])
-    shrunk = lone.shrunk < options.shrink_fraction
+    # Seen too shortly to have lost that much, a particle has shrunk if it did so surely until it went out of sight.
+    shrunk = lone.shrunk < options.shrink_fraction or (lone.fading and lone.shrunk < 1 and declines(path))
     kind: EventKind = "lost"
     confidence = 0.5 * min(1.0, float(track["seen"]) / max(options.birth_frames, 1))
     if track["swept"]:

@@ -168,7 +168,11 @@ def _rois(run: Run, planes: Planes) -> Iterator[tuple[int, list[tuple[str, bytes
 
 
 def roi_bytes(corners: NDArray[np.int32], name: str, plane: int, colour: int) -> bytes:
-    """Return an outline as an ImageJ ROI of type "traced" at time `plane` (from 0) of a hyperstack."""
+    """Return an outline as an ImageJ ROI of type "traced" on `plane` (from 0) of a stack.
+
+    ImageJ calls what has one more dimension than an image a stack, not a hyperstack, also when that is time; the ROI
+    Manager then goes by the position in the stack and looks at no time.
+    """
     import roifile
 
     top_left, bottom_right = corners.min(axis=0), corners.max(axis=0)
@@ -182,7 +186,7 @@ def roi_bytes(corners: NDArray[np.int32], name: str, plane: int, colour: int) ->
         bottom=int(bottom_right[1]),
         n_coordinates=len(corners),
         integer_coordinates=corners - top_left,
-        t_position=plane + 1,
+        position=plane + 1,
         stroke_color=struct.pack(">I", colour),
     )
     content: bytes = roi.tobytes()

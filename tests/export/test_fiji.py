@@ -54,8 +54,8 @@ def test_every_outline_is_a_roi_in_its_frame(filmed, opened):
     seen = set()
     for roi in rois:
         frame, particle = (int(part[1:]) for part in roi.name.split("-"))
-        assert roi.t_position == frame + 1
-        assert (roi.roitype, roi.position) == (roifile.ROI_TYPE.TRACED, 0)
+        assert (roi.roitype, roi.position) == (roifile.ROI_TYPE.TRACED, frame + 1)
+        assert (roi.c_position, roi.z_position, roi.t_position) == (0, 0, 0)
         corners = roi.integer_coordinates + np.array([roi.left, roi.top])
         np.testing.assert_array_equal(filled(corners, SHAPE), painted[frame] == particle)
         assert (roi.bottom - roi.top, roi.right - roi.left) == tuple(np.ptp(corners, axis=0)[::-1])
@@ -79,7 +79,7 @@ def test_every_third_frame_of_a_part_has_three_times_the_interval(filmed, tmp_pa
     with tifffile.TiffFile(out / "images.tif") as file:
         assert file.imagej_metadata["finterval"] == pytest.approx(0.3)
         np.testing.assert_array_equal(file.asarray(), filmed[1][1:8:3])
-    names = {r.name.split("-")[0]: r.t_position for r in roifile.roiread(out / "RoiSet.zip")}
+    names = {r.name.split("-")[0]: r.position for r in roifile.roiread(out / "RoiSet.zip")}
     assert names == {"f1": 1, "f4": 2, "f7": 3}
     with pytest.raises(CommandError, match="no frame of the run lies in 50:60:1"):
         export(filmed[0], "fiji", tmp_path / "none", ExportOptions(frames=(50, 60, 1)))

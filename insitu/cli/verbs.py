@@ -21,7 +21,12 @@ VERBS = {
     "info": ("insitu.cli.info:info", "format, frames, shape, dtype, calibration and where it came from"),
     "run": ("insitu.cli.run:run", "analyse a movie, or many, to the end"),
     "simulate": ("insitu.cli.simulate:simulate", "make a movie of coarsening particles with its exact truth"),
+    "coarsening": (
+        "insitu.cli.coarsening:coarsening",
+        "coarsening statistics of runs: kinetics, distributions, growth, rates, each with its interval",
+    ),
     "export": ("insitu.cli.export:export", "write a run for other programs: xlsx, csv, fiji, trackmate, coco …"),
+    "view": ("insitu.cli.view:view", "look at a run in napari"),
     "evaluate": ("insitu.cli.evaluate:evaluate", "score a run against the truth of a simulated movie"),
     "models": ("insitu.cli.models:models", "list and show the models that ship with insitu"),
     "config": ("insitu.cli.config:config", "show, explain and check settings"),

@@ -10,13 +10,14 @@ These are a program's findings, not hand labels: what is trained on them learns 
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from insitu.export.place import new_file, new_folder
-from insitu.export.planes import Planes, image_of, movie_of, require_space, rows_by_plane, statuses
+from insitu.export.planes import Planes, image_of, open_movie, require_space, rows_by_plane, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +51,7 @@ def write(run: Run, out: Path, options: ExportOptions) -> None:
             _write_annotations(path, run, planes, _named_by_source(run, planes, status), options)
         return
     with (
-        movie_of(run, options.movie) as reader,
+        closing(open_movie(run, options.movie)) as reader,
         new_folder(out, lambda p: p.name in {"annotations.json", "images"}, overwrite=options.overwrite) as folder,
     ):
         require_space(folder, len(planes) * planes.shape[0] * planes.shape[1] * reader.info.dtype.itemsize)

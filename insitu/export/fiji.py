@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import struct
 import zipfile
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from insitu.export.outlines import outlines
 from insitu.export.place import new_folder
-from insitu.export.planes import Planes, image_of, movie_of, require_space, rows_by_plane, statuses
+from insitu.export.planes import Planes, image_of, open_movie, require_space, rows_by_plane, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def write(run: Run, out: Path, options: ExportOptions) -> None:
     """
     planes = Planes(run, options.frames)
     with (
-        movie_of(run, options.movie) as reader,
+        closing(open_movie(run, options.movie)) as reader,
         new_folder(out, lambda p: _is_ours(p.name), overwrite=options.overwrite) as folder,
     ):
         dtype = imagej_dtype(reader.info.dtype)

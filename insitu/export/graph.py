@@ -78,6 +78,14 @@ def graph_of(run: Run, scratch: Path) -> Iterator[Graph]:
         yield Graph(len(run.particles), store[:total], trees, bounds)
 
 
+def event_links(run: Run) -> NDArray[np.int64]:
+    """Return the links over mergers and splittings alone, (n, 2): earlier and later spot."""
+    require_finished(run)
+    across, _ = _across(run)
+    *_, (_, links) = _links(run, across)  # they come last, and always
+    return links
+
+
 class Forest:
     """Which tree a particle belongs to: mergers and splittings join particles (union-find)."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 _STRETCH_FRAMES = 64
 
 
-@contextmanager
-def movie_of(run: Run, given: str | None = None) -> Iterator[Reader]:
+def open_movie(run: Run, given: str | None = None) -> Reader:
     """Open the movie that a run was made from: `given`, or where the run says it was.
 
     Raises
@@ -48,9 +46,10 @@ def movie_of(run: Run, given: str | None = None) -> Iterator[Reader]:
         raise InputError(f"the movie of the run '{run.path}' cannot be read: {error.message}", hint) from error
     try:
         _require_same(run, reader, given)
-        yield reader
-    finally:
+    except BaseException:
         reader.close()
+        raise
+    return reader
 
 
 def _require_same(run: Run, reader: Reader, given: str | None) -> None:
@@ -62,7 +61,7 @@ def _require_same(run: Run, reader: Reader, given: str | None) -> None:
     refused = f"'{info.path}' is not the movie of '{run.path}': "
     if info.shape != shape_of(run):
         raise InputError(f"{refused}its frames have {info.height}×{info.width} px, not {shape_of(run)}", hint)
-    planes = Planes(run)
+    planes = Planes(run, labelled=False)
     last = planes.frame(len(planes) - 1) if len(planes) else -1
     if info.n_frames is not None and info.n_frames <= last:
         raise InputError(f"{refused}it has {info.n_frames} frames, and the run goes to frame {last}", hint)
@@ -82,22 +81,25 @@ class Planes:
         With label images.
     frames : (start, stop or None, step), optional
         Which frames of the source's timeline; all planes by default.
+    labelled : bool
+        Whether label images are needed; without them the planes are those of the tables.
 
     Raises
     ------
     InputError
-        The run has no label images.
+        The run has no label images, and they are needed.
     CommandError
         No plane lies in `frames`.
     """
 
-    def __init__(self, run: Run, frames: tuple[int, int | None, int] | None = None) -> None:
+    def __init__(self, run: Run, frames: tuple[int, int | None, int] | None = None, *, labelled: bool = True) -> None:
         geometry = run.info["geometry"]
-        self._labels = run.labels
+        self._labels = run.labels if labelled else None
         self._first, self._step = int(geometry["first_frame"]), int(geometry["step"])
         self._origin, self._bin = tuple(int(v) for v in geometry["origin"]), int(geometry["bin"])
         self.shape = shape_of(run)
-        count = int(self._labels.shape[0])
+        safe = sum(run.counts[status] for status in ("ok", "bad", "missing"))
+        count = safe if self._labels is None else int(self._labels.shape[0])
         self.numbers: list[int] = list(range(count))
         if frames is not None:
             start, stop, step = frames
@@ -124,6 +126,8 @@ class Planes:
 
     def labels(self, k: int) -> NDArray[np.uint16]:
         """Return the labels of chosen plane k over the full frame, (H, W); 0 outside the analysed region."""
+        if self._labels is None:
+            return np.zeros(self.shape, np.uint16)
         found = np.asarray(self._labels[self.numbers[k]])
         if self._bin > 1:
             found = found.repeat(self._bin, axis=0).repeat(self._bin, axis=1)

@@ -152,7 +152,8 @@ class Tracker:
                 yield self._released(self._with_open_contacts(FOR_EVER))
             else:
                 break
-        self._identities.forget(self._live(), index, self._held[0][0].frame.index if self._held else index + 1)
+        # Not the oldest frame held: a run that goes on after a stop does not hold those it has already given.
+        self._identities.forget(self._live(), index, min(self._detector.open_since, index + 1))
         if self._held and (image := self._held[-1][0].frame.image) is not None:
             result, after = self._held.pop()
             self._held.append((replace(result, frame=replace(result.frame, image=image.copy())), after))

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from insitu.events import EventDetector
 from insitu.events.evidence import Outlines, closing_speed, follow, gather, outline_gap
-from insitu.events.histories import RING, Histories, declines, fades, middle
+from insitu.events.histories import RING, Histories, declines, fades, median
 from insitu.events.mergers import agreement
 from insitu.link.linker import OptimalLinker
 from insitu.options import EventOptions, LinkOptions
@@ -503,8 +503,8 @@ def test_histories_keep_the_last_sightings_in_order_and_ignore_single_outliers()
 
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=9))
-def test_middle_is_the_median(values):
-    assert middle(np.array(values)) == pytest.approx(np.median(values))
+def test_the_median_is_that_of_numpy(values):
+    assert median(values) == pytest.approx(np.median(values))
 
 
 def test_fading_means_small_or_about_to_be():

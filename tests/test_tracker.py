@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cases_events as cases
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_events import busy
 
@@ -265,6 +265,7 @@ def test_wherever_a_contact_is_cut_the_same_is_given(movie, survivor):
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@example(seed=52914, cut=17, survivor="new")
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 23), survivor=st.sampled_from(["new", "larger"]))
 def test_wherever_a_busy_movie_is_cut_the_same_is_given(seed, cut, survivor):
     assert_the_same_wherever_cut(busy(seed), EventOptions(birth_frames=4, contact_frames=6, survivor=survivor), [cut])

@@ -15,7 +15,7 @@ import numpy as np
 from insitu.events import verdicts
 from insitu.events.evidence import PAIR, Outlines, follow, gather
 from insitu.events.histories import Histories, columns_of, fades, mean_step
-from insitu.events.mergers import Lone, Merger, mergers, source_of
+from insitu.events.mergers import Lone, Merger, mergers, pairs_of, source_of
 from insitu.options import LinkOptions
 
 if TYPE_CHECKING:
@@ -101,10 +101,7 @@ class EventDetector:
         """Return the contacts open now, as in `partings`, without the frame after."""
         absent = np.flatnonzero((self._histories.tracks["absent"] > 0) & ~self._histories.tracks["void"])
         found = self._mergers(self._lone(absent))
-        return [
-            (int(m.pairs["other"][0]), int(m.pairs["frame"][0]), _largest(m, self._histories), self._only_together(m))
-            for m in found
-        ]
+        return [(m.other, m.frame, _largest(m, self._histories), self._only_together(m)) for m in found]
 
     def step(
         self, index: int, measured: Measured, ids: NDArray[np.int64], drift: tuple[float, float] = (0.0, 0.0)
@@ -212,14 +209,13 @@ class EventDetector:
 
     def _only_together(self, merger: Merger) -> bool:
         """Say whether the track that stands for the particles in contact was never seen before they met."""
-        row = self._histories.rows_of(merger.pairs["other"][:1])
-        first = self._histories.tracks["first_frame"][row] == merger.pairs["frame"][:1]
-        return bool(merger.pairs["fresh"][0] and first[0])
+        first = self._histories.tracks["first_frame"]
+        return merger.fresh and bool(first[self._histories.row_of(merger.other)] == merger.frame)
 
     def _single(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the rows among `chosen` that are particles, not the row of several in a contact that is still open."""
         absent = np.flatnonzero((self._histories.tracks["absent"] > 0) & ~self._histories.tracks["void"])
-        contacts = [int(m.pairs["other"][0]) for m in self._mergers(self._lone(absent)) if self._only_together(m)]
+        contacts = [m.other for m in self._mergers(self._lone(absent)) if self._only_together(m)]
         composite = np.isin(self.known, contacts) | self._histories.tracks["void"]
         return np.flatnonzero(chosen & ~composite)
 
@@ -229,17 +225,16 @@ class EventDetector:
         if not np.isin(self._ends["lone"], returned).any():
             return
         for m in self._mergers(self._lone(histories.rows_of(returned))):
-            other, begin, fresh = (m.pairs[name][0] for name in ("other", "frame", "fresh"))
-            if fresh and other in present:
+            if m.fresh and m.other in present:
                 continue
-            row = int(histories.rows_of(np.array([other]))[0])
-            self.partings.append((int(other), int(begin), index, _largest(m, histories), self._only_together(m)))
-            if fresh:
+            row = histories.row_of(m.other)
+            self.partings.append((m.other, m.frame, index, _largest(m, histories), self._only_together(m)))
+            if m.fresh:
                 histories.tracks["void"][row] |= self._only_together(m)
-                self._ends = self._ends[self._ends["lone"] != other]
-                self._births = self._births[self._births["lone"] != other]
+                self._ends = self._ends[self._ends["lone"] != m.other]
+                self._births = self._births[self._births["lone"] != m.other]
             else:
-                histories.unmix(row, int(begin), float(m.pairs["last"][0]), float(m.pairs["largest"][0]))
+                histories.unmix(row, m.frame, m.pairs[0].last, m.pairs[0].largest)
 
     def _count(self, index: int, ids: NDArray[np.int64], slip: float) -> None:
         """Let the counters of all live tracks run on by one counted frame."""
@@ -280,13 +275,14 @@ class EventDetector:
         over = tracks["absent"] > self._memory
         if longest > self._memory:
             # Asked at once, so that the linker knows, and again when the area after the contact is known.
-            asked = np.flatnonzero(np.isin(tracks["absent"], (1, self._memory + 1)) & ~tracks["void"])
+            asked = (tracks["absent"] == 1) | (tracks["absent"] == self._memory + 1)
+            asked = np.flatnonzero(asked & ~tracks["void"])
             if len(asked) and len(self._ends):
                 tracks["host"][asked] = 0
                 for m in self._mergers(self._lone(asked)):
-                    tracks["host"][self._histories.rows_of(m.pairs["lone"])] = 1 + m.pairs["other"][0]
+                    tracks["host"][[self._histories.row_of(p) for p in m.guests]] = 1 + m.other
             over &= (tracks["host"] == 0) | (tracks["absent"] > longest)
-            while True:
+            while over.any():
                 # A neighbour that ends takes the decision along.
                 also = ~over & np.isin(tracks["host"], 1 + tracks["particle"][over])
                 if not also.any():
@@ -296,8 +292,12 @@ class EventDetector:
 
     def _mergers(self, lone: dict[int, Lone]) -> list[Merger]:
         """Return the mergers of some particles that are unseen into neighbours that have not ended."""
-        there = self._histories.rows_of(self._ends["other"]) >= 0
-        return mergers(self._ends[there], lone, self._options)
+        if not lone or not len(self._ends):
+            return []
+        asked = [k for k, p in enumerate(self._ends["lone"].tolist()) if p in lone]
+        return mergers(
+            [p for p in pairs_of(self._ends[asked]) if self._histories.row_of(p.other) >= 0], lone, self._options
+        )
 
     def _lone(self, rows: NDArray[np.int64]) -> dict[int, Lone]:
         """Describe the particles in `rows` as they were when last seen."""
@@ -318,16 +318,14 @@ class EventDetector:
         lone = self._lone(ended)
         found = self._mergers(lone)
         events = [verdicts.coalescence(m, lone, histories, index) for m in found]
-        merged = {p for m in found for p in m.pairs["lone"].tolist()}
+        merged = {p for m in found for p in m.guests}
         for m in found:
-            child = histories.rows_of(m.pairs["other"][:1])
-            self._began[int(m.pairs["other"][0])] = int(histories.tracks["first_frame"][child[0]])
-            if m.pairs["fresh"][0]:
+            child = histories.row_of(m.other)
+            self._began[m.other] = int(histories.tracks["first_frame"][child])
+            if m.fresh:
                 # A child that began with the merger needs no other beginning, one that was void is a particle now.
-                began = (histories.tracks["first_frame"][child] == m.pairs["frame"][0]) | histories.tracks["void"][
-                    child
-                ]
-                histories.tracks["unnamed"][child] &= ~began
+                began = self._began[m.other] == m.frame or histories.tracks["void"][child]
+                histories.tracks["unnamed"][child] &= not began
                 histories.tracks["void"][child] = False
         for row, (particle, last) in zip(ended, lone.items(), strict=True):
             if particle not in merged:
@@ -339,7 +337,7 @@ class EventDetector:
         histories, events = self._histories, []
         for row in rows.tolist():
             pairs = self._births[self._births["lone"] == histories.tracks["particle"][row]]
-            source = source_of(pairs, Lone(float(histories.tracks["first_area"][row])), self._options)
+            source = source_of(pairs_of(pairs), Lone(float(histories.tracks["first_area"][row])), self._options)
             if source is not None:
                 events.append(verdicts.splitting(row, *source, histories, index))
             else:
@@ -376,12 +374,9 @@ class EventDetector:
 
 def _largest(merger: Merger, histories: Histories) -> int:
     """Return the track of the largest particle in contact, the smaller id on a tie."""
-    areas = {
-        int(p): float(histories.sightings(int(histories.rows_of(np.array([p]))[0]))[-1, 3])
-        for p in merger.pairs["lone"]
-    }
-    if not merger.pairs["fresh"][0]:
-        areas[int(merger.pairs["other"][0])] = float(merger.pairs["last"][0])
+    areas = {p: float(histories.sightings(histories.row_of(p), 1)[-1, 3]) for p in merger.guests}
+    if not merger.fresh:
+        areas[merger.other] = merger.pairs[0].last
     return min(areas, key=lambda p: (-areas[p], p))
 
 

@@ -7,12 +7,14 @@ memory has run out and the area of the other after the event is known from up to
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu.events.histories import OUTLINE_ERROR, middle
+from insitu.events.histories import OUTLINE_ERROR, median, slope
 from insitu.runs import overlaps
 from insitu.types import Runs
 
@@ -120,12 +122,14 @@ def outline_gap(a: Outlines, label_a: int, b: Outlines, label_b: int) -> float:
 
 def near(lone: Outlines, labels: NDArray[np.int64], other: Outlines, reach: float) -> set[tuple[int, int]]:
     """Return the pairs of labels whose boxes lie within `reach` px of each other."""
-    found = set()
+    found: set[tuple[int, int]] = set()
     y0, x0, y1, x1 = other.box.T
-    for label in labels.tolist():
-        top, left, bottom, right = lone.box[label - 1]
+    most = max(1, 1_000_000 // max(1, len(other.ids)))
+    for some in (labels[k : k + most] for k in range(0, len(labels), most)):
+        top, left, bottom, right = lone.box[some - 1].T[:, :, None]
         close = (y0 <= bottom + reach) & (y1 >= top - reach) & (x0 <= right + reach) & (x1 >= left - reach)
-        found |= {(label, q) for q in (np.flatnonzero(close) + 1).tolist()}
+        row, q = np.nonzero(close)
+        found.update(zip(some[row].tolist(), (q + 1).tolist(), strict=True))
     return found
 
 
@@ -184,11 +188,12 @@ def _describe(pairs: NDArray[np.void], histories: Histories) -> None:
     lone, other = histories.rows_of(pairs["lone"]), histories.rows_of(pairs["other"])
     for k in np.flatnonzero(~pairs["fresh"]):
         past = histories.sightings(int(other[k]))
-        areas = past[:, 3]
+        areas = past[:, 3].tolist()
         # From the median step: one jump (an earlier merger) is no scatter. 1.4826 makes it a standard deviation.
-        scatter = 1.4826 * middle(np.abs(np.diff(areas))) / np.sqrt(2) if len(areas) > 2 else 0.0
-        pairs["noise"][k] = max(scatter, OUTLINE_ERROR * np.sqrt(areas[-1]))
-        pairs["last"][k], pairs["before"][k] = areas[-1], middle(areas[-5:])
+        steps = [abs(b - a) for a, b in pairwise(areas)]
+        scatter = 1.4826 * median(steps) / math.sqrt(2) if len(areas) > 2 else 0.0
+        pairs["noise"][k] = max(scatter, OUTLINE_ERROR * math.sqrt(areas[-1]))
+        pairs["last"][k], pairs["before"][k] = areas[-1], median(areas[-5:])
         pairs["largest"][k] = histories.tracks["largest_area"][other[k]]
         if lone[k] >= 0:
             pairs["approach"][k] = closing_speed(histories.sightings(int(lone[k]), 5), past)
@@ -196,12 +201,11 @@ def _describe(pairs: NDArray[np.void], histories: Histories) -> None:
 
 def closing_speed(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return by how many px per frame two centres came closer over their common frames; NaN below two."""
-    i, j = np.nonzero(a[:, 0][:, None] == b[:, 0])
-    if len(i) < 2:
+    place = {frame: (y, x) for frame, y, x in b[:, :3].tolist()}
+    common = [(frame, math.dist((y, x), place[frame])) for frame, y, x in a[:, :3].tolist() if frame in place]
+    if len(common) < 2:
         return float("nan")
-    frame = a[i, 0] - a[i, 0].mean()
-    distance = np.hypot(a[i, 1] - b[j, 1], a[i, 2] - b[j, 2])
-    return float(-(frame * distance).sum() / (frame * frame).sum()) + 0.0  # no minus zero
+    return 0.0 - slope(*zip(*common, strict=True))[0]  # no minus zero
 
 
 def follow(pairs: NDArray[np.void], ids: NDArray[np.int64], area: NDArray[Any]) -> None:

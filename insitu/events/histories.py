@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,6 +60,12 @@ class Histories:
             return np.full(len(particles), -1, np.int64)
         row = np.minimum(np.searchsorted(known, particles), len(known) - 1)
         return np.where(known[row] == particles, row, -1).astype(np.int64)
+
+    def row_of(self, particle: int) -> int:
+        """Return the row of one id, -1 if it is not live."""
+        known = self.tracks["particle"]
+        row = int(known.searchsorted(particle))
+        return row if row < len(known) and known[row] == particle else -1
 
     def add(
         self,
@@ -138,17 +145,26 @@ def _blank(n: int) -> dict[str, NDArray[Any]]:
     return {name: np.zeros((n, *shape), dtype) for name, (dtype, shape) in _FIELDS.items()}
 
 
-def middle(values: NDArray[np.float64]) -> float:
+def median(values: Sequence[float]) -> float:
     """Return the median of a few values (numpy's own takes longer than all else done with them)."""
-    ordered = sorted(values.tolist())
-    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def mean_step(path: NDArray[np.float64]) -> float:
     """Return the mean distance between successive sightings in px; 0 for a single one."""
     if len(path) < 2:
         return 0.0
-    return float(np.hypot(np.diff(path[:, 1]), np.diff(path[:, 2])).mean())
+    y, x = path[:, 1].tolist(), path[:, 2].tolist()
+    return sum(math.hypot(y[k + 1] - y[k], x[k + 1] - x[k]) for k in range(len(y) - 1)) / (len(y) - 1)
+
+
+def slope(t: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Return the slope of a straight line through a few values over `t` by least squares, and Σ (t - mean)²."""
+    middle = sum(t) / len(t)
+    about = [s - middle for s in t]
+    square = sum(s * s for s in about)
+    return sum(s * v for s, v in zip(about, values, strict=True)) / square, square
 
 
 def fades(path: NDArray[np.float64], frame: int, smallest: float) -> bool:
@@ -157,9 +173,9 @@ def fades(path: NDArray[np.float64], frame: int, smallest: float) -> bool:
     Its volume (area^1.5), carried on at the rate of its last sightings to one frame beyond, comes below that of one and
     a half times the smallest area seen so far (in px², what the segmentation can just find).
     """
-    volume, t = path[:, 3] ** 1.5, path[:, 0] - path[:, 0].mean()
-    rate = float((t * volume).sum() / (t * t).sum()) if len(path) > 2 else 0.0
-    return bool(volume[-1] + min(rate, 0.0) * (frame + 1 - path[-1, 0]) <= (1.5 * smallest) ** 1.5)
+    t, volume = path[:, 0].tolist(), [a**1.5 for a in path[:, 3].tolist()]
+    rate = min(slope(t, volume)[0], 0.0) if len(t) > 2 else 0.0
+    return volume[-1] + rate * (frame + 1 - t[-1]) <= (1.5 * smallest) ** 1.5
 
 
 def declines(path: NDArray[np.float64]) -> bool:
@@ -169,10 +185,11 @@ def declines(path: NDArray[np.float64]) -> bool:
     """
     if len(path) < 3:
         return False
-    area, t = path[:, 3] - path[:, 3].mean(), path[:, 0] - path[:, 0].mean()
-    rate = float((t * area).sum() / (t * t).sum())
-    scatter = float(np.sqrt(((area - rate * t) ** 2).sum() / (len(t) - 2)))
-    error = max(scatter, OUTLINE_ERROR * float(np.sqrt(path[:, 3].mean()))) / float(np.sqrt((t * t).sum()))
+    t, area = path[:, 0].tolist(), path[:, 3].tolist()
+    rate, square = slope(t, area)
+    mean_t, mean = sum(t) / len(t), sum(area) / len(area)
+    left = sum((a - mean - rate * (s - mean_t)) ** 2 for s, a in zip(t, area, strict=True))
+    error = max(math.sqrt(left / (len(t) - 2)), OUTLINE_ERROR * math.sqrt(mean)) / math.sqrt(square)
     return rate < -2 * error
 
 

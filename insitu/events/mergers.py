@@ -16,20 +16,45 @@ backwards.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from insitu.events.histories import middle
+from insitu.events.histories import median
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from insitu.options import EventOptions
 
 INFORMED = 0.5
 NECK = 1.5
+
+
+class Pair(NamedTuple):
+    """One row of `evidence.PAIR` as plain numbers: there are few of them, and numpy takes longer to look at each."""
+
+    lone: int
+    other: int
+    frame: int
+    cover: float
+    gap: float
+    approach: float
+    fresh: bool
+    before: float
+    last: float
+    largest: float
+    noise: float
+    after: list[float]
+
+    @property
+    def area_after(self) -> float | None:
+        """Median of the areas of the other seen after the event in px², None before there is one."""
+        seen = [a for a in self.after if math.isfinite(a)]
+        return median(seen) if seen else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +72,53 @@ class Lone:
     step: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Merger:
-    """Pairs (rows of `evidence.PAIR`, all of one neighbour and frame) accepted as one merger, with its confidence."""
+    """Pairs, all of one neighbour and frame, accepted as one merger, with its confidence."""
 
-    pairs: NDArray[np.void]
+    pairs: list[Pair]
     confidence: float
 
+    @property
+    def other(self) -> int:
+        """The track that goes on."""
+        return self.pairs[0].other
 
-def mergers(pairs: NDArray[np.void], lone: dict[int, Lone], options: EventOptions) -> list[Merger]:
+    @property
+    def frame(self) -> int:
+        """The first frame of contact."""
+        return self.pairs[0].frame
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the track that goes on began in that frame."""
+        return self.pairs[0].fresh
+
+    @property
+    def guests(self) -> list[int]:
+        """The tracks that ended in it."""
+        return [p.lone for p in self.pairs]
+
+
+def pairs_of(rows: NDArray[np.void]) -> list[Pair]:
+    """Return rows of `evidence.PAIR` as plain numbers."""
+    return [Pair(*row[:-1], row[-1].tolist()) for row in rows.tolist()]
+
+
+def mergers(pairs: Sequence[Pair], lone: dict[int, Lone], options: EventOptions) -> list[Merger]:
     """Find the mergers among the pairs; a particle goes into one neighbour only, the most confident one.
 
     Parameters
     ----------
-    pairs : structured array of `evidence.PAIR`
+    pairs : sequence of Pair
     lone : dict
         By id, the particles that vanished; pairs of others are ignored.
     options : EventOptions
     """
-    groups: dict[tuple[int, int], NDArray[np.void]] = {}
-    pairs = pairs[np.isin(pairs["lone"], list(lone))]
-    keys = list(zip(pairs["other"].tolist(), pairs["frame"].tolist(), strict=True))
-    for key in dict.fromkeys(keys):
-        groups[key] = pairs[[k == key for k in keys]]
+    groups: dict[tuple[int, int], list[Pair]] = {}
+    for pair in pairs:
+        if pair.lone in lone:
+            groups.setdefault((pair.other, pair.frame), []).append(pair)
     found = {key: m for key, group in groups.items() if (m := _merger(group, lone, options))}
     accepted: list[Merger] = []
     while found:
@@ -77,9 +126,9 @@ def mergers(pairs: NDArray[np.void], lone: dict[int, Lone], options: EventOption
         key = max(found, key=lambda k: (found[k].confidence, k))
         best = found.pop(key)
         accepted.append(best)
-        guests = best.pairs["lone"]
-        for other in [k for k, m in found.items() if np.isin(m.pairs["lone"], guests).any()]:
-            groups[other] = groups[other][~np.isin(groups[other]["lone"], guests)]
+        guests = set(best.guests)
+        for other in [k for k, m in found.items() if not guests.isdisjoint(m.guests)]:
+            groups[other] = [p for p in groups[other] if p.lone not in guests]
             again = _merger(groups[other], lone, options)
             if again is None:
                 del found[other]
@@ -88,68 +137,64 @@ def mergers(pairs: NDArray[np.void], lone: dict[int, Lone], options: EventOption
     return accepted
 
 
-def source_of(pairs: NDArray[np.void], lone: Lone, options: EventOptions) -> tuple[NDArray[np.void], float] | None:
+def source_of(pairs: Sequence[Pair], lone: Lone, options: EventOptions) -> tuple[Pair, float] | None:
     """Return the pair of the particle that a new one split off from, with the confidence, or None."""
     best = None
-    near = (pairs["cover"] >= options.overlap_fraction) | (pairs["gap"] <= options.contact_gap_px)
-    for pair in pairs[near]:
+    for pair in pairs:
         # Backwards in time: what is left of the source took up the new particle and must have become the old source.
-        seen = pair["after"][np.isfinite(pair["after"])]
-        if len(seen) == 0:
+        left = pair.area_after
+        near = pair.cover >= options.overlap_fraction or pair.gap <= options.contact_gap_px
+        if left is None or not near:
             continue
-        left = middle(seen)
-        v, i = agreement(left, float(pair["before"]), np.array([lone.area]), float(pair["noise"]), options)
-        confidence = 1.0 - (1.0 - min(1.0, float(pair["cover"]))) * (1.0 - v * i)
+        v, i = agreement(left, pair.before, [lone.area], pair.noise, options)
+        confidence = 1.0 - (1.0 - min(1.0, pair.cover)) * (1.0 - v * i)
         if v > 0 and i >= INFORMED and (best is None or confidence > best[1]):
             best = pair, confidence
     return best
 
 
 def agreement(
-    before: float, after: float, absorbed: NDArray[np.float64], noise: float, options: EventOptions
+    before: float, after: float, absorbed: Sequence[float], noise: float, options: EventOptions
 ) -> tuple[float, float]:
     """Return (v, i): how well an area `after` fits `before` plus the areas `absorbed`, and how much that can tell."""
-    volume = before**1.5 + float((absorbed**1.5).sum())
-    least, most = volume ** (2 / 3), before + NECK * float(absorbed.sum())
+    volume = before**1.5 + sum(a**1.5 for a in absorbed)
+    least, most = volume ** (2 / 3), before + NECK * sum(absorbed)
     # What a fresh particle must gain is counted from the largest of those that formed it.
-    gain = least - (before or float(absorbed.max()))
+    gain = least - (before or max(absorbed))
     outside = max(least - after, after - most, 0.0)
     return max(0.0, 1.0 - outside / (options.volume_tolerance * gain + 2 * noise)), gain / (gain + 2 * noise)
 
 
-def _merger(pairs: NDArray[np.void], lone: dict[int, Lone], options: EventOptions) -> Merger | None:
+def _merger(pairs: Sequence[Pair], lone: dict[int, Lone], options: EventOptions) -> Merger | None:
     """Find the largest set that went into one neighbour in one frame, leaving out the weakest until the rest holds."""
-    if len(pairs) == 0:
+    if not pairs:
         return None
-    pairs = pairs[np.lexsort((pairs["lone"], pairs["gap"], -pairs["cover"]))]
-    fresh = bool(pairs["fresh"][0])
-    seen = pairs["after"][0][np.isfinite(pairs["after"][0])]
+    within = sorted(pairs, key=lambda p: (-p.cover, p.gap, p.lone))
+    first = within[0]
+    after = first.area_after
     # A single particle that is continued under a new id has not merged: a fresh child needs two parents.
-    while len(pairs) > int(fresh) and len(seen):
-        area = np.array([lone[int(p)].area for p in pairs["lone"]])
-        noise = 0.2 * float(np.sqrt(area.max())) if fresh else float(pairs["noise"][0])
-        v, i = agreement(float(pairs["before"][0]), middle(seen), area, noise, options)
-        holds = np.array([_holds(p, lone[int(p["lone"])], v, i, options) for p in pairs])
-        if holds.all():
-            doubt = (1.0 - np.minimum(1.0, pairs["cover"])) * (1.0 - v * i)
-            return Merger(pairs, float(1.0 - doubt.max()))
-        pairs = pairs[np.arange(len(pairs)) != np.flatnonzero(~holds)[-1]]
+    while len(within) > int(first.fresh) and after is not None:
+        areas = [lone[p.lone].area for p in within]
+        noise = 0.2 * math.sqrt(max(areas)) if first.fresh else first.noise
+        v, i = agreement(first.before, after, areas, noise, options)
+        weak = [k for k, p in enumerate(within) if not _holds(p, lone[p.lone], v, i, options)]
+        if not weak:
+            return Merger(within, 1.0 - max(1.0 - min(1.0, p.cover) for p in within) * (1.0 - v * i))
+        del within[weak[-1]]
     return None
 
 
-def _holds(pair: NDArray[np.void], lone: Lone, v: float, i: float, options: EventOptions) -> bool:
+def _holds(pair: Pair, lone: Lone, v: float, i: float, options: EventOptions) -> bool:
     """Say whether one vanished particle may be part of a merger whose areas agree to `v` with information `i`."""
-    covered = pair["cover"] >= options.overlap_fraction
+    covered = pair.cover >= options.overlap_fraction
     # What a particle can cross within a frame counts as close, within the contact gap.
     within = min(options.contact_gap_px, max(options.contact_gap_px / 2, 1 + 2 * lone.step))
-    close = pair["gap"] <= within
+    close = pair.gap <= within
     if lone.fading and lone.shrunk < options.shrink_fraction:
         # Dissolution explains the end as well: more must speak for a merger.
-        return bool(
-            pair["cover"] >= 2 * options.overlap_fraction or (i >= INFORMED and v >= 0.5 and (covered or close))
-        )
+        return pair.cover >= 2 * options.overlap_fraction or (i >= INFORMED and v >= 0.5 and (covered or close))
     if i >= INFORMED:
         # A fast one may have been farther away before; then its old place must be reached and the area must fit well.
-        crossed = v >= 0.5 and pair["cover"] > 0 and pair["gap"] <= options.contact_gap_px + 2 * lone.step
-        return bool(v > 0 and (covered or pair["gap"] <= options.contact_gap_px or crossed))
-    return bool(covered or close)
+        crossed = v >= 0.5 and pair.cover > 0 and pair.gap <= options.contact_gap_px + 2 * lone.step
+        return v > 0 and (covered or pair.gap <= options.contact_gap_px or crossed)
+    return covered or close

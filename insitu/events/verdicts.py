@@ -11,18 +11,17 @@ Confidence of each kind, all within 0…1 (`mergers` has that of a coalescence a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from insitu.events.histories import declines, mean_step, middle
+from insitu.events.histories import declines, mean_step, median
 from insitu.types import Event
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from insitu.events.histories import Histories
-    from insitu.events.mergers import Lone, Merger
+    from insitu.events.mergers import Lone, Merger, Pair
     from insitu.options import EventOptions
     from insitu.types import EventKind
 
@@ -30,16 +29,16 @@ if TYPE_CHECKING:
 def coalescence(found: Merger, lone: dict[int, Lone], histories: Histories, index: int) -> Event:
     """Word a merger: all that went in are parents, the one that is there afterwards is the child."""
     pairs, tracks = found.pairs, histories.tracks
-    frame, child = int(pairs["frame"][0]), int(pairs["other"][0])
-    parents = {int(p): lone[int(p)].area for p in pairs["lone"]}
-    if not pairs["fresh"][0]:
-        parents[child] = float(pairs["last"][0])
+    frame, child = found.frame, found.other
+    parents = {p: lone[p].area for p in found.guests}
+    if not found.fresh:
+        parents[child] = pairs[0].last
     order = sorted(parents, key=lambda p: (-parents[p], p))
-    area = float(pairs["after"][0, 0])
+    area = pairs[0].after[0]
     y, x = place(histories, child, frame)
     volume = sum(a**1.5 for a in parents.values())
     rows = histories.rows_of(np.array([*order, child]))
-    approach = pairs["approach"][np.isfinite(pairs["approach"])]
+    approach = [p.approach for p in pairs if math.isfinite(p.approach)]
     return Event(
         kind="coalescence",
         frame=frame,
@@ -51,8 +50,8 @@ def coalescence(found: Merger, lone: dict[int, Lone], histories: Histories, inde
         parent_areas_px=tuple(int(parents[p]) for p in order),
         child_areas_px=(int(area),),
         contact_frame=frame,
-        gap_px=float(pairs["gap"].min()),
-        approach_px_per_frame=float(approach.max()) if len(approach) else None,
+        gap_px=min(p.gap for p in pairs),
+        approach_px_per_frame=max(approach, default=None),
         volume_balance=(area**1.5 - volume) / volume,
         touches_edge=bool((tracks["border"][rows] <= 0).any()),
         confidence=found.confidence,
@@ -113,7 +112,7 @@ def beginning(row: int, histories: Histories, options: EventOptions, index: int)
     presence = min(1.0, float(track["seen"]) / (float(track["watched"]) + 1))
     reach = 1 + 2 * mean_step(path) + float(track["first_slip"])
     border, area = float(track["first_border"]), float(track["first_area"])
-    grown = middle(path[-3:, 3]) / area
+    grown = median(path[-3:, 3].tolist()) / area
     kind: EventKind = "appearance"
     confidence = presence
     if border <= reach:
@@ -133,13 +132,13 @@ def beginning(row: int, histories: Histories, options: EventOptions, index: int)
     )
 
 
-def splitting(row: int, pair: NDArray[np.void], confidence: float, histories: Histories, index: int) -> Event:
+def splitting(row: int, pair: Pair, confidence: float, histories: Histories, index: int) -> Event:
     """Word the beginning of a track that came out of another one, which goes on."""
     track = {name: values[row] for name, values in histories.tracks.items()}
-    particle, parent = int(track["particle"]), int(pair["other"])
-    areas = {parent: float(pair["after"][0]), particle: float(track["first_area"])}
+    particle, parent = int(track["particle"]), pair.other
+    areas = {parent: pair.after[0], particle: float(track["first_area"])}
     children = tuple(sorted(areas, key=lambda p: (-areas[p], p)))
-    volume = float(pair["last"]) ** 1.5
+    volume = pair.last**1.5
     return Event(
         kind="splitting",
         frame=int(track["first_frame"]),
@@ -148,9 +147,9 @@ def splitting(row: int, pair: NDArray[np.void], confidence: float, histories: Hi
         x=float(track["first_x"]),
         parents=(parent,),
         children=children,
-        parent_areas_px=(int(pair["last"]),),
+        parent_areas_px=(int(pair.last),),
         child_areas_px=tuple(int(areas[p]) for p in children),
-        gap_px=float(pair["gap"]),
+        gap_px=pair.gap,
         volume_balance=(sum(a**1.5 for a in areas.values()) - volume) / volume,
         touches_edge=float(track["first_border"]) <= 0,
         confidence=confidence,
@@ -159,7 +158,6 @@ def splitting(row: int, pair: NDArray[np.void], confidence: float, histories: Hi
 
 def place(histories: Histories, particle: int, frame: int) -> tuple[float, float]:
     """Return where a live track was in `frame`, or at the earliest sighting still remembered."""
-    row = int(histories.rows_of(np.array([particle]))[0])
-    path = histories.sightings(row)
+    path = histories.sightings(histories.row_of(particle))
     at = path[np.argmin(np.abs(path[:, 0] - frame))]
     return float(at[4]), float(at[5])

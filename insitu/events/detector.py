@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.events import verdicts
-from insitu.events.evidence import PAIR, Outlines, follow, gather
+from insitu.events.evidence import PAIR, Outlines, follow, gather, without
 from insitu.events.histories import Histories, columns_of, fades, mean_step
 from insitu.events.mergers import Lone, Merger, mergers, pairs_of, source_of
 from insitu.options import LinkOptions
@@ -100,7 +100,7 @@ class EventDetector:
     def open_contacts(self) -> list[tuple[int, int, int, bool]]:
         """Return the contacts open now, as in `partings`, without the frame after."""
         absent = np.flatnonzero((self._histories.tracks["absent"] > 0) & ~self._histories.tracks["void"])
-        found = self._mergers(self._lone(absent))
+        found = self._mergers(self._lone(self._with_neighbour(absent)))
         return [(m.other, m.frame, _largest(m, self._histories), self._only_together(m)) for m in found]
 
     def step(
@@ -200,7 +200,7 @@ class EventDetector:
         returned = now.ids[old[self._histories.tracks["absent"][rows[old]] > 0]]
         if len(returned):
             self._part(index, returned, now.ids)
-            self._ends = self._ends[~np.isin(self._ends["lone"], returned)]
+            self._ends = without(self._ends, returned)
         self._histories.see(rows[old], index, columns[old], drift)
         if len(new):
             # What is there when the movie starts did not begin: it makes no event.
@@ -215,16 +215,14 @@ class EventDetector:
     def _single(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the rows among `chosen` that are particles, not the row of several in a contact that is still open."""
         absent = np.flatnonzero((self._histories.tracks["absent"] > 0) & ~self._histories.tracks["void"])
-        contacts = [m.other for m in self._mergers(self._lone(absent)) if self._only_together(m)]
+        contacts = [m.other for m in self._mergers(self._lone(self._with_neighbour(absent))) if self._only_together(m)]
         composite = np.isin(self.known, contacts) | self._histories.tracks["void"]
         return np.flatnonzero(chosen & ~composite)
 
     def _part(self, index: int, returned: NDArray[np.int64], present: NDArray[np.int64]) -> None:
         """Note the contacts that ended because particles returned, and take back what was seen of them as one."""
         histories = self._histories
-        if not np.isin(self._ends["lone"], returned).any():
-            return
-        for m in self._mergers(self._lone(histories.rows_of(returned))):
+        for m in self._mergers(self._lone(self._with_neighbour(histories.rows_of(returned)))):
             if m.fresh and m.other in present:
                 continue
             row = histories.row_of(m.other)
@@ -257,7 +255,7 @@ class EventDetector:
         events = self._name_ends(ended, index) if len(ended) else []
         tracks = self._histories.tracks
         if len(ended):
-            self._ends = self._ends[~np.isin(self._ends["lone"], tracks["particle"][ended])]
+            self._ends = without(self._ends, tracks["particle"][ended])
         due = tracks["unnamed"] & (tracks["watched"] >= max(self._memory, self._options.birth_frames))
         # One that may have begun as the child of a merger waits for the verdict on its parents.
         due[self._histories.rows_of(self._ends["other"][self._ends["fresh"]])] = False
@@ -279,15 +277,15 @@ class EventDetector:
             asked = np.flatnonzero(asked & ~tracks["void"])
             if len(asked) and len(self._ends):
                 tracks["host"][asked] = 0
-                for m in self._mergers(self._lone(asked)):
+                for m in self._mergers(self._lone(self._with_neighbour(asked))):
                     tracks["host"][[self._histories.row_of(p) for p in m.guests]] = 1 + m.other
             over &= (tracks["host"] == 0) | (tracks["absent"] > longest)
-            while over.any():
-                # A neighbour that ends takes the decision along.
-                also = ~over & np.isin(tracks["host"], 1 + tracks["particle"][over])
-                if not also.any():
-                    break
-                over |= also
+            waiting = np.flatnonzero(tracks["host"] > 0).tolist() if over.any() else []
+            hosts = [self._histories.row_of(int(tracks["host"][row]) - 1) for row in waiting]
+            # A neighbour that ends takes the decision along, and those that wait for the one it takes along.
+            while any(h >= 0 and over[h] and not over[row] for row, h in zip(waiting, hosts, strict=True)):
+                for row, h in zip(waiting, hosts, strict=True):
+                    over[row] |= h >= 0 and over[h]
         return np.flatnonzero(over)
 
     def _mergers(self, lone: dict[int, Lone]) -> list[Merger]:
@@ -298,6 +296,12 @@ class EventDetector:
         return mergers(
             [p for p in pairs_of(self._ends[asked]) if self._histories.row_of(p.other) >= 0], lone, self._options
         )
+
+    def _with_neighbour(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of the rows whose end has a neighbour: of the others no merger can be found."""
+        met = set(self._ends["lone"].tolist())
+        ids = self._histories.tracks["particle"][rows].tolist() if met else []
+        return rows[[k for k, p in enumerate(ids) if p in met]]
 
     def _lone(self, rows: NDArray[np.int64]) -> dict[int, Lone]:
         """Describe the particles in `rows` as they were when last seen."""
@@ -335,6 +339,8 @@ class EventDetector:
     def _name_beginnings(self, rows: NDArray[np.int64], index: int) -> list[Event]:
         """Name the beginnings of the tracks in `rows`."""
         histories, events = self._histories, []
+        if not len(rows):
+            return []
         for row in rows.tolist():
             pairs = self._births[self._births["lone"] == histories.tracks["particle"][row]]
             source = source_of(pairs_of(pairs), Lone(float(histories.tracks["first_area"][row])), self._options)
@@ -343,8 +349,7 @@ class EventDetector:
             else:
                 events.append(verdicts.beginning(row, histories, self._options, index))
         histories.tracks["unnamed"][rows] = False
-        named = histories.tracks["particle"][~histories.tracks["unnamed"]]
-        self._births = self._births[~np.isin(self._births["lone"], named)]
+        self._births = without(self._births, histories.tracks["particle"][~histories.tracks["unnamed"]])
         return events
 
     def state(self) -> dict[str, NDArray[Any]]:

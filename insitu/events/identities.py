@@ -71,7 +71,10 @@ class Identities:
 
     def of(self, track: int, frame: int) -> int:
         """Return the name of the particle that one track carries on in `frame`, also while it touches others."""
-        own = self._names[self._names["track"] == track]
+        tracks = self._names["track"]
+        own = self._names[tracks.searchsorted(track) : tracks.searchsorted(track, side="right")]
+        if not len(own):
+            return track
         valid = self._valid(frame, own[~own["composite"]])
         if len(valid):
             return int(valid["particle"][0])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu.link import adaptive
+from insitu.link.adaptive import Shrinking
 from insitu.link.drift import FEWEST, Compass
 
 if TYPE_CHECKING:
@@ -23,10 +26,15 @@ LARGEST_SUBNET = 200
 OVERSIZE = "link candidates dropped"
 
 
-def assignment(method: str = "optimal") -> Assign:
+def assignment(method: str = "optimal", shrinking: Shrinking | None = None) -> Assign:
     """Return trackpy's assignment, the compiled one, or where numba is missing that of numpy and scipy (same links)."""
     home = "reference" if method == "trackpy" else "compiled" if find_spec("numba") else "plain"
-    assign: Assign = import_module(f"insitu.link.{home}").assign
+    module = import_module(f"insitu.link.{home}")
+    assign: Assign = module.assign
+    if shrinking is not None and method == "trackpy":
+        assign = partial(module.assign, shrinking=shrinking)
+    elif shrinking is not None:
+        assign = partial(adaptive.assign, module, shrinking=shrinking)
     return assign
 
 
@@ -35,9 +43,10 @@ class OptimalLinker:
 
     In every subnet (particles connected by possible links) the links minimise the sum of squared displacements plus
     search_range² for every earlier particle that stays unlinked (Crocker and Grier, 10.1006/jcis.1996.0217; the cost of
-    trackpy). The range adapts: a subnet with more than 200 particles on either side loses its longest candidate links
-    until it fits. Over k frames that could not be used the range is √(k + 1) times as wide, as for diffusion. A row
-    whose position is not finite never links and gets an id of its own. New ids are given in order of row.
+    trackpy). A subnet with more than 200 particles on either side loses its longest candidate links until it fits; with
+    `adaptive_stop_px` the range shrinks where more than 15 particles compete (see `adaptive`). Over k frames that could
+    not be used the range is √(k + 1) times as wide, as for diffusion. A row whose position is not finite never links
+    and gets an id of its own. New ids are given in order of row.
 
     Parameters
     ----------
@@ -60,7 +69,8 @@ class OptimalLinker:
         self._predict = options.predict
         self._blank_frames = int(options.blank_frames) if hold_blank else 0
         self._frame_step = frame_step
-        self._assign = assignment(options.method)
+        stop = options.adaptive_stop_px
+        self._assign = assignment(options.method, None if stop is None else Shrinking(stop, options.adaptive_step))
         self._compass = Compass(options.drift_range_px, self._range)
         self._sources = _sources(0, 2)
         self._awaited: NDArray[np.int64] = np.empty(0, np.int64)
@@ -132,7 +142,10 @@ class OptimalLinker:
 
     def _leave_to_hosts(self, links: NDArray[np.int64]) -> None:
         """Give a link to the host where it is the only one among the particles in a contact (in place)."""
-        row = {int(source): k for k, source in enumerate(self._sources["ids"])} if len(self._awaited) else {}
+        if not len(self._awaited):
+            return
+        known = np.flatnonzero(np.isin(self._sources["ids"], np.concatenate([self._awaited, self._hosts])))
+        row = dict(zip(self._sources["ids"][known].tolist(), known.tolist(), strict=True))
         guests: dict[int, list[int]] = {}
         for guest, host in zip(self._awaited.tolist(), self._hosts.tolist(), strict=True):
             guests.setdefault(row.get(host, -1), []).append(row.get(guest, -1))

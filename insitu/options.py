@@ -97,6 +97,16 @@ class LinkOptions:
         float,
         Doc("Longest sudden step of the stage that is found before linking; 0 = no drift is looked for.", ge=0.0),
     ] = 100.0
+    adaptive_stop_px: Annotated[
+        float | None,
+        Doc(
+            "Where more than 15 particles compete the range shrinks by adaptive_step until fewer do, at most to this; "
+            "none = one range everywhere.",
+            gt=0.0,
+            example="4.0",
+        ),
+    ] = None
+    adaptive_step: Annotated[float, Doc("Factor by which the range shrinks at a time.", ge=0.01, le=0.999)] = 0.95
     predict: Annotated[bool, Doc("Look for each particle where its recent velocity takes it.")] = False
     max_gap_s: Annotated[
         float | None,
@@ -182,11 +192,13 @@ class CalibrationOptions:
 class CoarseningOptions:
     """How the statistics of a finished run are made; it changes nothing in the run, so it is no stage."""
 
-    windows: Annotated[int, Doc("Time windows of equal length for kinetics and growth.", ge=1, le=1000)] = 40
+    windows: Annotated[int, Doc("Time windows of equal length for kinetics.", ge=1, le=1000)] = 40
     distribution_windows: Annotated[
-        int, Doc("Time windows for size distributions, environment and survival classes.", ge=1, le=100)
+        int, Doc("Windows, evenly spread, that size distributions and distances are shown for.", ge=1, le=100)
     ] = 5
-    bins: Annotated[int, Doc("Bins of the size histograms, over all windows.", ge=4, le=1000)] = 40
+    growth_windows: Annotated[
+        int, Doc("Time windows in which the growth of single particles is a straight line.", ge=1, le=1000)
+    ] = 10
     contact_angle_deg: Annotated[
         float, Doc("Contact angle through the particle; 90 = hemisphere, 180 = sphere.", gt=0.0, le=180.0)
     ] = 90.0
@@ -198,7 +210,7 @@ class CoarseningOptions:
         float, Doc("Below this radius particles are counted as near the detection limit.", gt=0.0)
     ] = 3.0
     sampled_frames: Annotated[
-        int, Doc("Frames of each distribution window that neighbours and distances are taken from.", ge=1, le=1000)
+        int, Doc("Frames of such a window that neighbours and distances are taken from.", ge=1, le=1000)
     ] = 5
 
 

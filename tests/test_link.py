@@ -341,7 +341,6 @@ GOOD = pd.DataFrame({"frame": [0, 1], "y": [0.0, 0.0], "x": [0.0, 0.0]})
         (GOOD, {"memory": -1}, "-1"),
         (GOOD, {"memory": 1.5}, "1.5"),
         (GOOD, {"predictor": abs}, "predictor"),
-        (GOOD, {"adaptive_stop": 2}, "adaptive_stop"),
         (GOOD, {"link_strategy": "drop"}, "drop"),
         (GOOD, {"dist_func": abs}, "dist_func"),
         (GOOD, {"speed": 3}, "speed"),

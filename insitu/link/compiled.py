@@ -187,7 +187,7 @@ def solve(cost: Floats, penalty: float) -> Ints:
 
 
 @kernel
-def _roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[Ints, int]:
+def roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[Ints, int]:
     """Return the subnet of each edge (its root node) and the size of the largest (sources or targets)."""
     parent = np.arange(n_sources + n_targets)
     for e in range(len(source)):
@@ -222,7 +222,7 @@ def _link_lone(links: Ints, n_targets: int, edges: Edges) -> Ints:
 
 
 @kernel
-def _solve_subnets(links: Ints, n_targets: int, edges: Edges, root: Ints, penalty: float) -> None:
+def solve_subnets(links: Ints, n_targets: int, edges: Edges, root: Ints, penalty: float) -> None:
     """Solve every subnet by itself and write its links."""
     source, target, cost = edges
     rest = _link_lone(links, n_targets, edges)
@@ -278,12 +278,12 @@ def assign(sources: Floats, targets: Floats, radius: float, cap: int) -> tuple[I
     source, target, cost = candidates(sources, targets, radius)
     if len(source) == 0:
         return links, 0
-    root, largest = _roots(n, m, source, target)
+    root, largest = roots(n, m, source, target)
     dropped = 0
     if largest > cap:
         keep = kept_edges(n, m, (source, target, cost), cap)
         dropped = len(keep) - keep.sum()
         source, target, cost = source[keep], target[keep], cost[keep]
-        root, largest = _roots(n, m, source, target)
-    _solve_subnets(links, m, (source, target, cost), root, radius * radius)
+        root, largest = roots(n, m, source, target)
+    solve_subnets(links, m, (source, target, cost), root, radius * radius)
     return links, dropped

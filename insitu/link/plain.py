@@ -91,7 +91,7 @@ def solve(cost: Floats, penalty: float) -> Ints:
     return link
 
 
-def _roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[Ints, int]:
+def roots(n_sources: int, n_targets: int, source: Ints, target: Ints) -> tuple[Ints, int]:
     """Return the subnet of each edge and the size of the largest (the larger of sources and targets)."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -112,24 +112,31 @@ def assign(sources: Floats, targets: Floats, radius: float, cap: int) -> tuple[I
     source, target, cost = candidates(sources, targets, radius)
     if len(source) == 0:
         return links, 0
-    root, largest = _roots(n, m, source, target)
+    root, largest = roots(n, m, source, target)
     dropped = 0
     if largest > cap:
         keep = kept_edges(n, m, (source, target, cost), cap)
         dropped = int(len(keep) - keep.sum())
         source, target, cost = source[keep], target[keep], cost[keep]
-        root, _ = _roots(n, m, source, target)
-    lone = (np.bincount(source, minlength=n)[source] == 1) & (np.bincount(target, minlength=m)[target] == 1)
-    links[source[lone]] = target[lone]
-    source, target, cost, root = source[~lone], target[~lone], cost[~lone], root[~lone]
-    order = np.argsort(root, kind="stable")
-    for edges in np.split(order, np.flatnonzero(np.diff(root[order])) + 1):
-        if len(edges):
-            links_of_subnet(links, source[edges], target[edges], cost[edges], radius * radius)
+        root, _ = roots(n, m, source, target)
+    solve_subnets(links, m, (source, target, cost), root, radius * radius)
     return links, dropped
 
 
-def links_of_subnet(links: Ints, source: Ints, target: Ints, cost: Floats, penalty: float) -> None:
+def solve_subnets(links: Ints, n_targets: int, edges: Edges, root: Ints, penalty: float) -> None:
+    """Solve every subnet by itself and write its links; lone pairs are linked directly."""
+    source, target, cost = edges
+    of_source, of_target = np.bincount(source, minlength=len(links)), np.bincount(target, minlength=n_targets)
+    lone = (of_source[source] == 1) & (of_target[target] == 1)
+    links[source[lone]] = target[lone]
+    source, target, cost, root = source[~lone], target[~lone], cost[~lone], root[~lone]
+    order = np.argsort(root, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(root[order])) + 1):
+        if len(rows):
+            _links_of_subnet(links, source[rows], target[rows], cost[rows], penalty)
+
+
+def _links_of_subnet(links: Ints, source: Ints, target: Ints, cost: Floats, penalty: float) -> None:
     """Solve one subnet and write its links; columns are numbered by first appearance, as in the compiled kernel."""
     rows, row = np.unique(source, return_inverse=True)
     names, first, inverse = np.unique(target, return_index=True, return_inverse=True)

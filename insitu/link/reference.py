@@ -11,11 +11,17 @@ from insitu.errors import CommandError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from insitu.link.adaptive import Shrinking
+
 
 def assign(
-    sources: NDArray[np.float64], targets: NDArray[np.float64], radius: float, cap: int
+    sources: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    radius: float,
+    cap: int,
+    shrinking: Shrinking | None = None,
 ) -> tuple[NDArray[np.int64], int]:
-    """Link two point sets with `trackpy.linking`; parameters and returns as in `compiled.assign` (`cap` is trackpy's).
+    """Link two point sets with `trackpy.linking`; parameters and returns as in `adaptive.assign` (`cap` is trackpy's).
 
     Raises
     ------
@@ -32,7 +38,7 @@ def assign(
     except ImportError as missing:
         message = "link.method = 'trackpy' needs the package trackpy"
         raise CommandError(message, "pip install trackpy, or link.method = 'optimal'") from missing
-    linker = Linker(radius, 0)
+    linker = Linker(radius, 0) if shrinking is None else Linker(radius, 0, None, *shrinking)
     try:
         linker.init_level(sources, 0)
         linker.next_level(targets, 1)

@@ -6,6 +6,7 @@ that is absent counts as an empty frame, as in trackpy, and uses up memory.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,6 @@ _SAME_OPTIMUM = {
     "link_strategy": (None, "auto", "recursive", "nonrecursive", "numba", "hybrid"),
     "neighbor_strategy": (None, "KDTree", "BTree"),
     "predictor": (None,),
-    "adaptive_stop": (None,),
     "dist_func": (None,),
 }
 
@@ -39,6 +39,8 @@ def link(
     t_column: str = "frame",
     *,
     memory: int = 0,
+    adaptive_stop: float | None = None,
+    adaptive_step: float = 0.95,
     to_eucl: ToEuclidean | None = None,
     **unsupported: object,
 ) -> pd.DataFrame:
@@ -57,6 +59,10 @@ def link(
         Column of the frame number (whole numbers, of any type).
     memory : int, optional
         Frames a particle may be unseen and keep its id.
+    adaptive_stop, adaptive_step : float, optional
+        Where more than 15 particles compete, the range shrinks by the step until fewer do, at most to the stop. There
+        trackpy gives up; here the rest is solved. (trackpy forgets who lost all candidates on the way, whatever its
+        memory; here the memory holds.)
     to_eucl : callable, optional
         Turns (n, d) positions into Euclidean coordinates before distances are taken.
     **unsupported
@@ -81,7 +87,7 @@ def link(
     # By position, so that an index level of the same name is no obstacle.
     linked = linked.iloc[np.argsort(linked[t_column].to_numpy(), kind="stable")]
     times, first = np.unique(linked[t_column].to_numpy(), return_index=True)
-    linker, euclidean = _linker(search_range, memory, to_eucl, len(columns))
+    linker, euclidean = _linker(search_range, memory, (adaptive_stop, adaptive_step), to_eucl, len(columns))
     positions = linked[columns].to_numpy(np.float64, na_value=np.nan)
     ids = np.empty(len(linked), np.int64)
     for k, (time, rows) in enumerate(zip(times, np.split(positions, first[1:]), strict=False)):
@@ -98,6 +104,8 @@ def link_iter(
     search_range: float | Sequence[float],
     *,
     memory: int = 0,
+    adaptive_stop: float | None = None,
+    adaptive_step: float = 0.95,
     to_eucl: ToEuclidean | None = None,
     **unsupported: object,
 ) -> Iterator[tuple[Any, list[int]]]:
@@ -107,7 +115,7 @@ def link_iter(
     ----------
     coords_iter : iterable
         Arrays of shape (n, d), or tuples (t, array).
-    search_range, memory, to_eucl, **unsupported
+    search_range, memory, adaptive_stop, adaptive_step, to_eucl, **unsupported
         As in `link`.
 
     Yields
@@ -121,11 +129,12 @@ def link_iter(
         An option is not supported, or an array does not have one row a particle.
     """
     _check(unsupported)
-    return _link_each(coords_iter, search_range, memory, to_eucl)
+    start = partial(_linker, search_range, memory, (adaptive_stop, adaptive_step), to_eucl)
+    return _link_each(coords_iter, start)
 
 
 def _link_each(
-    coords_iter: Iterable[Any], search_range: float | Sequence[float], memory: int, to_eucl: ToEuclidean | None
+    coords_iter: Iterable[Any], start: Callable[[int], tuple[OptimalLinker, ToEuclidean]]
 ) -> Iterator[tuple[Any, list[int]]]:
     linker = None
     n_dim = 0
@@ -141,7 +150,7 @@ def _link_each(
             )
         if linker is None:
             n_dim = positions.shape[1]
-            linker, euclidean = _linker(search_range, memory, to_eucl, n_dim)
+            linker, euclidean = start(n_dim)
         yield time, linker.step(number, euclidean(positions) if len(positions) else positions).tolist()
 
 
@@ -162,16 +171,21 @@ def position_columns(f: pd.DataFrame, pos_columns: Sequence[str] | None, t_colum
 def _check(unsupported: dict[str, object]) -> None:
     """Refuse the options of trackpy that would change the links and are not offered."""
     for name, value in unsupported.items():
-        if name == "adaptive_step" or (name in _SAME_OPTIMUM and value in _SAME_OPTIMUM[name]):
+        if name in _SAME_OPTIMUM and value in _SAME_OPTIMUM[name]:
             continue
         raise CommandError(
             f"link has no option {name}={value!r}",
-            "leave it out; supported are search_range, pos_columns, t_column, memory and to_eucl",
+            "leave it out; supported are search_range, pos_columns, t_column, memory, adaptive_stop, adaptive_step and "
+            "to_eucl",
         )
 
 
 def _linker(
-    search_range: float | Sequence[float], memory: int, to_eucl: ToEuclidean | None, n_dim: int
+    search_range: float | Sequence[float],
+    memory: int,
+    shrinking: tuple[float | None, float],
+    to_eucl: ToEuclidean | None,
+    n_dim: int,
 ) -> tuple[OptimalLinker, ToEuclidean]:
     """Return a linker and the map from given to Euclidean coordinates in which the search range is one number."""
     radii = np.atleast_1d(np.asarray(search_range, np.float64))
@@ -182,6 +196,8 @@ def _linker(
         )
     if not isinstance(memory, (int, np.integer)) or memory < 0:
         raise CommandError(f"memory={memory!r} is not a number of frames", "give a whole number, 0 or more")
+    adaptive_stop, adaptive_step = shrinking
+    _check_adaptive(adaptive_stop, adaptive_step)
     scale = np.ones(1)
     if (radii != radii[0]).any():
         if to_eucl is not None:
@@ -189,14 +205,28 @@ def _linker(
                 f"search_range={search_range!r} differs by direction while to_eucl is given",
                 "let to_eucl scale the axes and give one search_range",
             )
+        # As trackpy has it: the stop is that of the direction with the least range.
+        adaptive_stop = None if adaptive_stop is None else adaptive_stop / float(radii.min())
         scale, radii = radii, np.ones(1)
-    linker = OptimalLinker(_as_trackpy(float(radii[0]), int(memory)), hold_blank=False)
-    return linker, to_eucl or (lambda positions: positions / scale)
+    # Without drift looked for, the links are trackpy's.
+    options = LinkOptions(
+        search_range_px=float(radii[0]),
+        memory_frames=int(memory),
+        drift_range_px=0.0,
+        adaptive_stop_px=adaptive_stop,
+        adaptive_step=adaptive_step,
+    )
+    return OptimalLinker(options, hold_blank=False), to_eucl or (lambda positions: positions / scale)
 
 
-def _as_trackpy(search_range: float, memory: int) -> LinkOptions:
-    """Return the options under which the links are trackpy's: no correction of drift."""
-    return LinkOptions(search_range_px=search_range, memory_frames=memory, drift_range_px=0.0)
+def _check_adaptive(stop: float | None, step: float) -> None:
+    """Refuse a range that cannot shrink."""
+    if stop is not None and not (np.isfinite(stop) and stop > 0):
+        raise CommandError(
+            f"adaptive_stop={stop!r} is not a length", "give the least search range that still makes sense, above 0"
+        )
+    if not 0 < step < 1:
+        raise CommandError(f"adaptive_step={step!r} is not between 0 and 1", "give a factor such as 0.95")
 
 
 def whole_frames(times: NDArray[Any], t_column: str) -> NDArray[np.int64]:

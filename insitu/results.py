@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import zarr
     from numpy.typing import NDArray
 
+    from insitu.coarsening.study import Study
+    from insitu.options import CoarseningOptions
+
 NO_PARTICLE = -1
 
 
@@ -46,6 +49,12 @@ class Run:
         log = read_log(self.path)
         state = "finished" if log.finished is not None else "not finished"
         return f"Run('{self.path}', {state}, {log.planes} frames, {log.counts['particles']} particle rows)"
+
+    def _repr_html_(self) -> str:
+        """Return the card that a notebook shows."""
+        from insitu.card import card, facts_of
+
+        return card(facts_of(self))
 
     @property
     def info(self) -> dict[str, Any]:
@@ -110,6 +119,19 @@ class Run:
                 f"the run '{self.path}' has no label images", "run the movie again with --set store.labels=true"
             )
         return zarr.open_array(path, mode="r")
+
+    def coarsening(self, options: CoarseningOptions | None = None) -> Study:
+        """Compute the coarsening statistics of what is safe so far; nothing is written.
+
+        Returns
+        -------
+        Study
+            ``study["kinetics"]`` is a DataFrame; ``.tables`` names them, ``.summary`` holds the headline numbers, what
+            may be said, and what could not be computed and why.
+        """
+        from insitu.statistics import study_of
+
+        return study_of(self, options)
 
     def labels_by_particle(self) -> ParticleLabels:
         """Label images repainted with track ids, plane by plane when asked for."""

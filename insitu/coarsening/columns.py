@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from insitu.coarsening import individual_columns
 from insitu.schema import Column
 
 _WINDOW = Column("window", "int32", "", "number of the time window, from 0")
@@ -105,11 +106,59 @@ DISTRIBUTION_FITS: tuple[Column, ...] = (
     Column("p_value", "float64", "", "share of bootstrap samples of the model at least as far off", nullable=True),
 )
 
+RUNS: tuple[Column, ...] = (
+    Column("run", "string", "", "name of the run"),
+    Column("group", "string", "", "runs of one group repeat each other"),
+    Column("temperature_c", "float64", "°C", "temperature, as given", nullable=True),
+    Column("sizes", "int64", "", "measured sizes"),
+    Column("particles", "int64", "", "tracks with a size"),
+    Column("mean_radius_first_{length}", "float64", _L, "⟨r⟩ in the first window", nullable=True),
+    Column("mean_radius_last_{length}", "float64", _L, "⟨r⟩ in the last window", nullable=True),
+    Column("growth", "float64", "", "fitted radius at the last window over that at the first", nullable=True),
+    Column("decided_n", "float64", "", "exponent that the run decides for by itself", nullable=True),
+    Column("n", "int32", "", "exponent that K is taken with, the same for all runs"),
+    Column("K", "float64", "{length}ⁿ/{time}", "rate", nullable=True),
+    Column("K_low", "float64", "{length}ⁿ/{time}", "lower end of its interval", nullable=True),
+    Column("K_high", "float64", "{length}ⁿ/{time}", "upper end of its interval", nullable=True),
+    Column("coalescence_share", "float64", "", "share of coalescence in the loss of particles", nullable=True),
+)
+
+GROUPS: tuple[Column, ...] = (
+    Column("group", "string", "", "name of the group"),
+    Column("n_runs", "int32", "", "runs with K above 0"),
+    Column("K", "float64", "{length}ⁿ/{time}", "geometric mean over the runs"),
+    Column("K_low", "float64", "{length}ⁿ/{time}", "lower end of its interval from their scatter", nullable=True),
+    Column("K_high", "float64", "{length}ⁿ/{time}", "upper end of its interval from their scatter", nullable=True),
+    Column("spread", "float64", "", "geometric standard deviation between runs", nullable=True),
+)
+
+ARRHENIUS: tuple[Column, ...] = (
+    Column("quantity", "string", "", "K, or K T (n = 3: what a diffusion-limited rate has 1/T beside its exponential)"),
+    Column("activation_energy_kj_per_mol", "float64", "kJ/mol", "apparent activation energy"),
+    Column("activation_energy_kj_per_mol_low", "float64", "kJ/mol", "lower end of its interval", nullable=True),
+    Column("activation_energy_kj_per_mol_high", "float64", "kJ/mol", "upper end of its interval", nullable=True),
+    Column("activation_energy_ev", "float64", "eV", "the same per particle"),
+    Column("ln_prefactor", "float64", "", "logarithm of the quantity at 1/T = 0, in the units of K (and kelvin)"),
+    Column(
+        "scatter_between_runs",
+        "float64",
+        "",
+        "standard deviation of ln K between runs beyond its own error",
+        nullable=True,
+    ),
+    Column("n_runs", "int32", "", "runs"),
+    Column("n_temperatures", "int32", "", "different temperatures"),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "kinetics": KINETICS,
     "fits": FITS,
     "distributions": DISTRIBUTIONS,
     "distribution_fits": DISTRIBUTION_FITS,
+    **individual_columns.TABLES,
+    "runs": RUNS,
+    "groups": GROUPS,
+    "arrhenius": ARRHENIUS,
 }
 
 

@@ -140,7 +140,7 @@ def _squares(place: NDArray[np.int64], w: NDArray[np.float64], n_windows: int) -
     """Return Σ over families of (Σw)² by window, from the place family·windows + window of each record."""
     which, of_family = np.unique(place, return_inverse=True)
     weight = np.bincount(of_family, w, minlength=len(which))
-    return np.bincount(which % n_windows, weight**2, minlength=n_windows)
+    return np.bincount(which % n_windows, weight**2, minlength=n_windows).astype(np.float64)
 
 
 def count_interval(

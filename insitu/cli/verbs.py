@@ -25,6 +25,7 @@ VERBS = {
         "insitu.cli.coarsening:coarsening",
         "coarsening statistics of runs: kinetics, distributions, growth, rates, each with its interval",
     ),
+    "report": ("insitu.cli.report:report", "a page about a run, or several side by side; a movie with outlines"),
     "export": ("insitu.cli.export:export", "write a run for other programs: xlsx, csv, fiji, trackmate, coco …"),
     "view": ("insitu.cli.view:view", "look at a run in napari"),
     "evaluate": ("insitu.cli.evaluate:evaluate", "score a run against the truth of a simulated movie"),
@@ -42,6 +43,7 @@ insitu: particles in electron-microscopy movies, every frame
   insitu info MOVIE                  what is in a file, and how it is calibrated
   insitu run MOVIE -o OUT            analyse a movie; add --nm-per-px and --fps where the file does not know them
   insitu run MOVIE --dry-run         what a run would do, without doing it
+  insitu report OUT                  one page about a run: what was seen, and how far to trust it
   insitu config explain KEY          what a setting means
   insitu --help                      all commands"""
 

@@ -19,22 +19,35 @@ from insitu.figures.frames import (
     outline,
     overlay,
 )
+from insitu.figures.maps import Places, Strip, gallery, kymograph, track_map
 from insitu.figures.style import Drawn, Units, inline, save
+from insitu.figures.timelines import Trace, compared, counts, events_so_far, kinetics, traces
 
 __all__ = [
     "EVENT_COLOURS",
     "PALETTE",
     "Drawn",
     "Mark",
+    "Places",
     "Scene",
+    "Strip",
+    "Trace",
     "Units",
     "bar_length",
     "colour",
+    "compared",
     "count_of",
+    "counts",
     "display_range",
     "event_colour",
+    "events_so_far",
+    "gallery",
     "inline",
+    "kinetics",
+    "kymograph",
     "outline",
     "overlay",
     "save",
+    "traces",
+    "track_map",
 ]

@@ -65,6 +65,8 @@ class Scene:
     nm_per_px : float or None
     caption : str
         Frame and time.
+    notes : sequence of str
+        What the sensors said.
     """
 
     image: NDArray[Any]
@@ -74,6 +76,7 @@ class Scene:
     marks: Sequence[Mark] = ()
     nm_per_px: float | None = None
     caption: str = ""
+    notes: Sequence[str] = ()
 
 
 def colour(particle: int) -> tuple[int, int, int]:
@@ -140,6 +143,9 @@ def overlay(path: Path, scene: Scene, *, numbers: bool = False) -> None:
     _draw_marks(axes, scene.marks, apart=(0.03 * height, 0.13 * width))
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     axes.axis("off")
+    for k, note in enumerate(scene.notes):
+        axes.text(0.02, 0.98 - 0.035 * k, note, transform=axes.transAxes, color="white", fontsize=9, va="top",
+                  path_effects=_text_halo())  # fmt: skip
     strip = figure.add_axes((0, 0, 1, share))
     strip.set(xlim=(0, width), ylim=(0, 1))
     strip.axis("off")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _MANY_LINES = 400  # more make an SVG heavy: they are drawn as a picture inside it
 _MOST_EVENTS = 8
-_TIME_MAP = "viridis"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +73,7 @@ def track_map(places: Places, region: tuple[int, int], units: Units, nm_per_px: 
         lines = LineCollection(
             [points[k : k + 2] for k in joined],
             array=places.time[joined],
-            cmap=_TIME_MAP,
+            cmap=_time_map(),
             linewidths=0.9,
             rasterized=len(joined) > _MANY_LINES,
         )
@@ -115,7 +114,7 @@ def kymograph(
     times : ndarray of shape (T,)
         Increasing, in the unit of the time axis.
     at : str
-        Which line, for the reader: ``"row 211"``.
+        Which line, for the reader: ``"rows 209 to 213"``.
     units : Units
     nm_per_px : float, optional
         Pixel size; the axis is in px without it.
@@ -138,7 +137,7 @@ def kymograph(
         "kymograph",
         figure,
         table,
-        f"The counts along {at}, the line that crosses most particles, against time (camera coordinates).",
+        f"Counts along {at}, the line that crosses most particles, against time (camera coordinates).",
         f"Kymograph along {at}.",
         "One line through the movie",
     )
@@ -166,7 +165,8 @@ def gallery(strips: Sequence[Strip], name: str = "event_gallery") -> Drawn:
             for axes, picture, caption in zip(row, strip.pictures, strip.captions, strict=False):
                 axes.imshow(picture, interpolation="nearest")
                 axes.text(0.5, -0.03, caption, transform=axes.transAxes, ha="center", va="top", fontsize=7, color=MUTED)
-            row[0].set_title(strip.title, color=INK, fontsize=8)
+            # a title wider than its panel must not push the others aside
+            row[0].set_title(strip.title, color=INK, fontsize=8).set_in_layout(False)
     table = {
         "event": [k for k, s in enumerate(shown) for _ in s.pictures],
         "kind": [s.kind for s in shown for _ in s.pictures],
@@ -181,6 +181,14 @@ def gallery(strips: Sequence[Strip], name: str = "event_gallery") -> Drawn:
         f"{len(shown)} events in {columns} frames each.",
         "Events",
     )
+
+
+def _time_map() -> Any:  # noqa: ANN401 - matplotlib's own type
+    """Return viridis without its ends, which vanish on black and on white."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["viridis"](np.linspace(0.12, 0.92, 128)))
 
 
 def _frame(axes: Axes, height: int, width: int) -> None:

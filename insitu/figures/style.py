@@ -31,7 +31,7 @@ SINGLE_MM, DOUBLE_MM = 85.0, 178.0
 _INCH_MM = 25.4
 _PNG_DPI = 300
 _RASTER_DPI = 220  # of pictures inside an SVG
-_PAGE_SCALE = 1.75  # px of a page a pt of the figure: 7 pt type is as large as the page's own small print
+_PAGE_SCALE = 1.93  # px of a page a pt of the figure: 7 pt type is as large as the page's own small print
 
 INK, MUTED, FAINT = "#1c2127", "#66707b", "#c9ced4"
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
@@ -87,6 +87,7 @@ _RC: dict[str, Any] = {
     "legend.fontsize": 7,
     "legend.handlelength": 1.4,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names of runs and sensors are not formulas
     "mathtext.default": "regular",
 }
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from insitu.figures.style import Columns
 
 _PANEL_MM, _SENSOR_MM = 46.0, 20.0
+_EVENT_DASHES = {"entering": "--", "leaving": ":", "lost": "-."}
 _MODELS = {"n2": (BLUE, "n = 2"), "n3": (VERMILION, "n = 3"), "n4": (GREEN, "n = 4")}
 _DASHES = {"n2": (0, (4, 1.5)), "n3": (0, (1.2, 1.2)), "n4": (0, (6, 1.5, 1.2, 1.5))}
 
@@ -147,8 +148,8 @@ def events_so_far(events: Mapping[str, NDArray[np.float64]], end: tuple[float, f
             times = np.sort(events[kind])
             steps = np.concatenate([[end[0]], times, [end[1]]])
             so_far = np.concatenate([np.arange(len(times) + 1), [len(times)]])
-            shade = EVENTS.get(kind, MUTED)
-            axes.step(steps, so_far, where="post", color=shade, label=f"{kind} ({len(times)})")
+            shade, dash = EVENTS.get(kind, MUTED), _EVENT_DASHES.get(kind, "-")
+            axes.step(steps, so_far, where="post", color=shade, linestyle=dash, label=f"{kind} ({len(times)})")
         axes.set(xlabel=units.time_axis, ylabel="events so far", xlim=end if end[1] > end[0] else None)
         axes.set_ylim(bottom=0)
         _whole(axes)
@@ -214,7 +215,7 @@ def compared(runs: Sequence[tuple[str, Columns]], units: Units) -> Drawn:
                 middle, mean = _window_means(time[known], values[known])
                 if relative and mean[0] <= 0:
                     continue
-                axes.plot(middle, mean / mean[0] if relative else mean, color=shade, linestyle=dash, label=name)
+                axes.plot(middle, mean / mean[0] if relative else mean, color=shade, linestyle=dash, label=_shown(name))
             for column in (axis, units.name("mean_radius_{length}"), "n_particles"):
                 table[column] += list(frames[column])
             table["run"] += [name] * len(time)
@@ -292,6 +293,11 @@ def _window_means(
     pieces = np.array_split(np.arange(len(time)), max(1, min(windows, len(time))))
     pieces = [p for p in pieces if len(p)]
     return np.array([time[p].mean() for p in pieces]), np.array([values[p].mean() for p in pieces])
+
+
+def _shown(name: str) -> str:
+    """Return a name as a legend shows it: one that begins with an underscore would be left out."""
+    return f"\u200b{name}" if name.startswith("_") else name
 
 
 def _whole(axes: Axes) -> None:

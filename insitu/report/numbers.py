@@ -27,9 +27,9 @@ class Number:
     value : str
         With its unit.
     interval : str
-        ``"2.71 to 2.89"`` or, where there is none, why.
+        The 95 % interval, ``"2.71 to 2.89"``; empty where there is none.
     note : str
-        What it is compared with, or how it was come by.
+        What it is compared with, or why it has no interval.
     """
 
     label: str
@@ -95,10 +95,10 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 def poisson_interval(count: int) -> tuple[float, float]:
     """Return the exact 95 % interval of a Poisson mean (Garwood 1936, doi:10.1093/biomet/28.3-4.437)."""
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
-    low = 0.0 if count == 0 else float(chi2.ppf(0.025, 2 * count)) / 2
-    return low, float(chi2.ppf(0.975, 2 * count + 2)) / 2
+    low = 0.0 if count == 0 else float(gammaincinv(count, 0.025))
+    return low, float(gammaincinv(count + 1, 0.975))
 
 
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, float] | None:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu import figures
-from insitu.errors import BadFrame, CommandError, InputError, ResourceError
+from insitu.errors import BadFrame, CommandError, InputError
 from insitu.figures import Mark, Scene
+from insitu.report import encoding
+from insitu.report.encoding import write_mp4
 from insitu.report.painter import Painter
+from insitu.report.sensors import at, sensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,10 +29,13 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 900
 PLAYED_FPS = 30
+GIF_BYTES = 5_000_000
+_GIF_FPS, _GIF_FRAMES, _GIF_PX = 12, 160, 480
 _SHORTEST_S = 4  # a movie of a few frames is slowed down to last so long
 _TAIL = 15  # shown frames: half a second
 _MOST_MARKS = 20
 _MEANING = ("mark", "coalescence", "splitting", "dissolution", "nucleation", "appearance")
+_NO_PICTURE = 1  # counts of a frame whose movie is not there
 _FLASH_S = 0.4  # played seconds an event is pointed at
 
 
@@ -66,30 +72,32 @@ class Overlay:
     ----------
     run : Run
         With label images.
-    reader : Reader
-        The source of the run.
+    reader : Reader or None
+        The source of the run; without it the pictures are black, with what was found in them.
     frames : range
         Frames of the source that will be shown.
     flash : int
         Shown frames during which an event is pointed at.
     """
 
-    def __init__(self, run: Run, reader: Reader, frames: range, flash: int = 12) -> None:
+    def __init__(self, run: Run, reader: Reader | None, frames: range, flash: int = 12) -> None:
         about = run.info
         geometry = about["geometry"]
         self._reader, self._labels = reader, run.labels
         self._first, self._step = int(geometry["first_frame"]), int(geometry["step"])
-        self._origin, self._bin = tuple(geometry["origin"]), int(geometry["bin"])
+        self.origin, self._bin = tuple(geometry["origin"]), int(geometry["bin"])
         self._calibration = run.calibration
         self.frames = frames
         self._flash_frames = frames.step * flash
-        if (reader.info.height, reader.info.width) != (about["source"]["height"], about["source"]["width"]):
+        self._shape = int(about["source"]["height"]), int(about["source"]["width"])
+        if reader is not None and (reader.info.height, reader.info.width) != self._shape:
             raise InputError(
                 f"'{reader.info.path}' is not the movie of '{run.path}': its frames have another size",
                 "give the movie that the run was made from",
             )
         wanted = run.particles.to_arrow(("frame", "particle", "label", "y", "x"), frames=frames)
         self._rows = Rows(*(wanted[name].to_numpy() for name in ("frame", "particle", "label", "y", "x")))
+        self._sensors = sensors(run)[0]
         happened = run.events.to_arrow(("frame", "kind", "y", "x")).to_pylist()
         self._events = sorted((e["frame"], e["kind"], e["y"], e["x"]) for e in happened)
 
@@ -98,7 +106,7 @@ class Overlay:
         labels = np.asarray(self._labels[(frame - self._first) // self._step])
         labels = labels.repeat(self._bin, axis=0).repeat(self._bin, axis=1)
         image, remark = self._image(frame)
-        y0, x0 = self._origin
+        y0, x0 = self.origin
         here = self._rows.of(frame)
         ids = np.zeros(int(self._rows.label[here].max(initial=0)), np.int64)
         ids[self._rows.label[here] - 1] = self._rows.particle[here]
@@ -112,6 +120,7 @@ class Overlay:
             marks=[Mark(kind, y - y0, x - x0) for _, kind, y, x in self._recent(frame)],
             nm_per_px=self._calibration.nm_per_px,
             caption=f"frame {frame}{time}{remark}",
+            notes=at(self._sensors, float(frame) if step is None else frame * step),
         )
 
     def ages(self, frame: int) -> list[float]:
@@ -127,6 +136,8 @@ class Overlay:
         return [e for e in recent if e in kept]
 
     def _image(self, frame: int) -> tuple[NDArray[Any], str]:
+        if self._reader is None:
+            return np.full(self._shape, _NO_PICTURE, np.uint8), ""
         image = np.zeros(self._reader.info.shape, self._reader.info.dtype)
         try:
             if self._reader.header(frame).status == "missing":
@@ -140,7 +151,7 @@ class Overlay:
         rows = slice(self._rows.of(frame - self.frames.step * _TAIL).start, self._rows.of(frame).stop)
         particle = self._rows.particle[rows]
         order = np.argsort(particle, kind="stable")
-        places = np.stack([self._rows.y[rows], self._rows.x[rows]], axis=1)[order] - np.array(self._origin)
+        places = np.stack([self._rows.y[rows], self._rows.x[rows]], axis=1)[order] - np.array(self.origin)
         names, starts = np.unique(particle[order], return_index=True)
         present = set(ids.tolist())
         pieces = np.split(places, starts[1:]) if len(names) else []
@@ -176,16 +187,41 @@ def write_movie(
     ResourceError
         ffmpeg could not write.
     """
-    planes = int(run.labels.shape[0])
-    if planes == 0:
-        raise CommandError(f"'{run.path}' has no frames to show", "let the run get further: insitu run … --resume")
+    planes = _planes(run)
     stride = -(-planes // max_frames)
     frames = _shown(run, planes, stride)
     fps = min(PLAYED_FPS, max(1, len(frames) // _SHORTEST_S))
     overlay = Overlay(run, reader, frames, max(2, round(_FLASH_S * fps)))
     painter = Painter(overlay.scene(overlay.frames[0]), f"every {stride} frames" if stride > 1 else "")
-    _encode(path, painter.size, fps, _pictures(overlay, painter, progress))
+    write_mp4(path, painter.size, fps, _pictures(overlay, painter, progress))
     return Made(path, len(overlay.frames), stride, fps)
+
+
+def write_gif(run: Run, reader: Reader, path: Path, *, most_bytes: int = GIF_BYTES) -> Made:
+    """Write the run as a GIF of at most `most_bytes`: as many frames, evenly spaced, as there is room for.
+
+    Raises
+    ------
+    CommandError
+        The run has no frames.
+    ResourceError
+        It cannot be written.
+    """
+    planes = _planes(run)
+    room = min(planes, _GIF_FRAMES)
+    while True:
+        frames = _shown(run, planes, -(-planes // room))
+        overlay = Overlay(run, reader, frames, max(2, round(_FLASH_S * _GIF_FPS)))
+        stride = frames.step // int(run.info["geometry"]["step"])
+        remark = f"every {stride} frames" if stride > 1 else ""
+        painter = Painter(overlay.scene(frames[0]), remark, largest=_GIF_PX)
+        probe = [painter(overlay.scene(f), overlay.ages(f)) for f in (frames[0], frames[-1])]
+        wanted = int(most_bytes * 0.95 / (len(encoding.gif(_GIF_FPS, probe)) / 2))
+        if wanted >= len(frames) or len(frames) <= 2:
+            break
+        room = max(2, min(wanted, len(frames) - 1))
+    encoding.write_gif(path, _GIF_FPS, _pictures(overlay, painter, None))
+    return Made(path, len(frames), stride, _GIF_FPS)
 
 
 def write_still(run: Run, reader: Reader, path: Path, frame: int | None = None) -> int:
@@ -203,6 +239,26 @@ def write_still(run: Run, reader: Reader, path: Path, frame: int | None = None) 
     return frame
 
 
+def source_of(run: Run, given: str | Path | None = None) -> Reader:
+    """Open the movie of a run, where the run found it or where it is `given` to be now.
+
+    Raises
+    ------
+    InputError
+        It cannot be read there.
+    """
+    from insitu.read import open_source
+
+    return open_source(given if given is not None else str(run.path / str(run.info["source"]["path"])))
+
+
+def _planes(run: Run) -> int:
+    planes = int(run.labels.shape[0])
+    if planes == 0:
+        raise CommandError(f"'{run.path}' has no frames to show", "let the run get further: insitu run … --resume")
+    return planes
+
+
 def _shown(run: Run, planes: int, stride: int) -> range:
     """Return every `stride`-th of the run's frames, in numbers of the source."""
     geometry = run.info["geometry"]
@@ -217,33 +273,3 @@ def _pictures(
         yield painter(overlay.scene(frame), overlay.ages(frame))
         if progress:
             progress(k)
-
-
-def _encode(path: Path, size: tuple[int, int], fps: int, pictures: Iterator[NDArray[np.uint8]]) -> None:
-    try:
-        import imageio_ffmpeg
-
-        imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError) as error:
-        raise CommandError("no ffmpeg to write a movie with", "pip install imageio-ffmpeg") from error
-    partial = path.with_name(f"{path.stem}.tmp{path.suffix}")
-    writer = imageio_ffmpeg.write_frames(
-        str(partial),
-        (size[1], size[0]),
-        fps=fps,
-        codec="libx264",
-        macro_block_size=2,
-        ffmpeg_log_level="error",
-        output_params=["-preset", "veryfast", "-crf", "21", "-movflags", "+faststart"],
-    )
-    try:
-        writer.send(None)
-        for picture in pictures:
-            writer.send(np.ascontiguousarray(picture))
-        writer.close()
-        partial.replace(path)
-    except OSError as error:
-        raise ResourceError(f"cannot write '{path}': {error}", "free some space, or choose another folder") from error
-    finally:
-        writer.close()
-        partial.unlink(missing_ok=True)

@@ -31,17 +31,19 @@ class Painter:
         The first one: it decides grey levels and size for all.
     remark : str
         Written beside the caption of every picture.
+    largest : int
+        Longest side in px; a larger frame is reduced by a whole number.
     """
 
-    def __init__(self, scene: Scene, remark: str = "") -> None:
+    def __init__(self, scene: Scene, remark: str = "", largest: int = _LARGE) -> None:
         height, width = scene.image.shape
         self._remark = remark
         self._range = figures.display_range(scene.image)
-        self._reduce = -(-max(height, width) // _LARGE)
+        self._reduce = -(-max(height, width) // largest)
         self._enlarge = -(-_SMALL // max(height, width)) if max(height, width) < _SMALL else 1
         self.zoom = self._enlarge / self._reduce
         even = [2 * (-(-side // self._reduce) * self._enlarge // 2) for side in (height, width)]
-        self._inner = even[0], even[1]
+        self.inner = even[0], even[1]
         self.size = even[0] + _STRIP, even[1]
         self._font: FreeTypeFont | None = None
 
@@ -49,11 +51,11 @@ class Painter:
         """Return the picture, uint8 of shape (*size, 3)."""
         from PIL import Image, ImageDraw
 
-        height, width = self._inner
+        height, width = self.inner
         picture = np.zeros((*self.size, 3), np.uint8)
         grey = self._grey(scene.image)
         picture[:height, :width] = grey[:, :, None]
-        edge = _edges(self._resized(scene.labels))
+        edge = edges(self._resized(scene.labels))
         palette = np.zeros((len(scene.ids) + 1, 3), np.uint8)
         for label, particle in enumerate(scene.ids.tolist(), 1):
             palette[label] = figures.colour(particle)
@@ -66,6 +68,8 @@ class Painter:
         written: list[Box] = []
         for mark, age in zip(scene.marks, ages or [0.0] * len(scene.marks), strict=True):
             self._flash(draw, mark, age, written)
+        for k, note in enumerate(scene.notes):
+            draw.text((10, 8 + 20 * k), note, (255, 255, 255), self._text(), stroke_width=2, stroke_fill=(0, 0, 0))
         self._strip(draw, scene)
         return np.asarray(image)
 
@@ -86,7 +90,7 @@ class Painter:
     def _enlarged(self, image: NDArray[Any]) -> NDArray[Any]:
         if self._enlarge > 1:
             image = image.repeat(self._enlarge, axis=0).repeat(self._enlarge, axis=1)
-        return image[: self._inner[0], : self._inner[1]]
+        return image[: self.inner[0], : self.inner[1]]
 
     def _placed(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return positions in px of the picture (pixel centres lie at integers in both)."""
@@ -101,8 +105,8 @@ class Painter:
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=shade, width=2)
         font = self._text()
         wide = draw.textlength(mark.kind, font)
-        left = x + radius + 4 if x + radius + 6 + wide < self._inner[1] else x - radius - 4 - wide
-        top = min(max(y - 8, 2), self._inner[0] - 20)
+        left = x + radius + 4 if x + radius + 6 + wide < self.inner[1] else x - radius - 4 - wide
+        top = min(max(y - 8, 2), self.inner[0] - 20)
         box = (left - 3, top, left + wide + 3, top + 18)
         if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in written):
             return
@@ -112,7 +116,7 @@ class Painter:
     def _strip(self, draw: ImageDraw, scene: Scene) -> None:
         """Write scale bar, caption and number of particles under the image; what has no room is left out."""
         font = self._text()
-        middle, width = self._inner[0] + _STRIP // 2, self.size[1]
+        middle, width = self.inner[0] + _STRIP // 2, self.size[1]
         free_from = 10.0
         if scene.nm_per_px is not None:
             length, text = figures.bar_length(scene.image.shape[1], scene.nm_per_px)
@@ -137,7 +141,7 @@ class Painter:
         return self._font
 
 
-def _edges(labels: NDArray[Any]) -> NDArray[Any]:
+def edges(labels: NDArray[Any]) -> NDArray[Any]:
     """Return an image with the label of the particle at pixels on either side of an outline, 0 elsewhere."""
     edges = np.zeros_like(labels)
     for axis in (0, 1):

@@ -17,7 +17,7 @@ LABEL_ARRAY = f"{LABELS}/0"
 
 TABLES = ("particles", "events", "frames", "tracks")
 # made on demand by other verbs; replaced together with the run they describe
-ON_DEMAND = ("environment.parquet", "coarsening", "figures", "report.html", "overlay.mp4", "overlay.png")
+ON_DEMAND = ("environment.parquet", "coarsening", "figures", "report.html", "overlay.mp4", "overlay.gif", "overlay.png")
 
 # written by the store itself: nothing a caller says about a run can replace these
 RUN_KEYS = (

@@ -13,6 +13,7 @@ from insitu.figures import Mark, Scene
 from insitu.intake import Selection
 from insitu.pipeline import process
 from insitu.read import open_source
+from insitu.report import encoding
 from insitu.report import overlay as overlay_module
 from insitu.report.overlay import Overlay, Painter, write_movie, write_still
 from insitu.results import open_run
@@ -182,7 +183,7 @@ def test_no_ffmpeg_and_no_room_are_user_errors(run, reader, tmp_path, monkeypatc
         with pytest.raises(ResourceError, match="cannot write"):
             write_movie(run, reader, tmp_path / "o.mp4")
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: (_ for _ in ()).throw(RuntimeError("none")))
+    monkeypatch.setattr(encoding, "encoder", lambda: None)
     with pytest.raises(CommandError, match="no ffmpeg"):
         write_movie(run, reader, tmp_path / "o.mp4")
 

@@ -193,12 +193,12 @@ class CoarseningOptions:
     """How the statistics of a finished run are made; it changes nothing in the run, so it is no stage."""
 
     windows: Annotated[int, Doc("Time windows of equal length for kinetics.", ge=1, le=1000)] = 40
-    distribution_windows: Annotated[
-        int, Doc("Windows, evenly spread, that size distributions and distances are shown for.", ge=1, le=100)
-    ] = 5
     growth_windows: Annotated[
         int, Doc("Time windows in which the growth of single particles is a straight line.", ge=1, le=1000)
     ] = 10
+    distribution_windows: Annotated[
+        int, Doc("Windows, evenly spread, that size distributions and distances are shown for.", ge=1, le=100)
+    ] = 5
     contact_angle_deg: Annotated[
         float, Doc("Contact angle through the particle; 90 = hemisphere, 180 = sphere.", gt=0.0, le=180.0)
     ] = 90.0
@@ -209,9 +209,6 @@ class CoarseningOptions:
     detection_radius_px: Annotated[
         float, Doc("Below this radius particles are counted as near the detection limit.", gt=0.0)
     ] = 3.0
-    sampled_frames: Annotated[
-        int, Doc("Frames of such a window that neighbours and distances are taken from.", ge=1, le=1000)
-    ] = 5
 
 
 STAGES: dict[str, type] = {

@@ -37,7 +37,7 @@ def distributions(gathered: Gathered) -> tuple[Columns, Columns, list[Absent]]:
     bins: list[Columns] = []
     fits: list[Columns] = []
     absent: list[Absent] = []
-    for window in gathered.sampled:
+    for window in gathered.windows.spread(gathered.options.distribution_windows).tolist():
         r, weight = particle_sizes(gathered, window)
         fitted: dict[str, shapes.Fitted] = {}
         if len(r) >= MIN_PARTICLES:

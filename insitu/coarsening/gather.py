@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from insitu.coarsening.columns import Units
-    from insitu.coarsening.source import Rows, StudyInfo, Tables
+    from insitu.coarsening.source import StudyInfo, Tables
     from insitu.options import CoarseningOptions
-
-_PLACES = ("y", "x", "particle")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,9 +37,6 @@ class Gathered:
         Sizes by window.
     family : int64 array
         Merge family of each particle id (connected components of the parent graph).
-    sampled : dict
-        Window → rows of frames evenly spread over it, one entry a frame: ``frame, particle, y, x, area_px,
-        touches_edge, composite, bbox_*``; only of the windows that distributions are shown for.
     events, tracks, frame_table : DataFrame
         As in the run.
     """
@@ -53,7 +48,6 @@ class Gathered:
     records: dict[str, NDArray[Any]]
     histogram: sums.SizeHistogram
     family: NDArray[np.int64]
-    sampled: dict[int, list[Rows]]
     events: pd.DataFrame
     tracks: pd.DataFrame
     frame_table: pd.DataFrame
@@ -71,11 +65,8 @@ def gather(tables: Tables, options: CoarseningOptions) -> Gathered:
     by_frame = sums.FrameSums(info.region, info.bin, options.detection_radius_px)
     by_track = TrackSums(windows)
     histogram = sums.SizeHistogram(max(1, len(windows)))
-    shown = {int(w): windows.frames_in(int(w), options.sampled_frames) for w in _shown(windows, options)}
-    wanted = np.unique(np.concatenate([np.zeros(0, np.int64), *shown.values()]))
-    parts: list[Rows] = []
     top = -1
-    for batch in tables.particle_batches((*sums.NEEDS, *_PLACES)):
+    for batch in tables.particle_batches((*sums.NEEDS, "particle")):
         place = windows.place(batch["frame"])
         used = place >= 0  # rows of a frame that is flagged bad do not count
         rows, place = (batch, place) if used.all() else ({k: v[used] for k, v in batch.items()}, place[used])
@@ -87,9 +78,6 @@ def gather(tables: Tables, options: CoarseningOptions) -> Gathered:
         r, w = sums.radius_px(rows["area_px"][kept]), sums.weights(rows, info.region, info.bin)[kept]
         by_track.add(place[kept], rows["particle"][kept], r, w)
         histogram.add(windows.window[place[kept]], r, w)
-        picked = np.isin(rows["frame"], wanted)
-        if picked.any():
-            parts.append({k: v[picked] for k, v in rows.items()})
     events = tables.events
     return Gathered(
         info,
@@ -99,23 +87,7 @@ def gather(tables: Tables, options: CoarseningOptions) -> Gathered:
         by_track.columns(),
         histogram,
         families(events, top + 1),
-        {w: _by_frame(parts, frames) for w, frames in shown.items()},
         events,
         tables.tracks,
         tables.frames,
     )
-
-
-def _shown(windows: Windows, options: CoarseningOptions) -> NDArray[np.int64]:
-    return windows.spread(options.distribution_windows) if len(windows) else np.zeros(0, np.int64)
-
-
-def _by_frame(parts: list[Rows], frames: NDArray[np.int64]) -> list[Rows]:
-    """Return the rows of each of these frames that has any."""
-    held = [{k: v[p["frame"] == f] for k, v in p.items()} for f in frames for p in parts if (p["frame"] == f).any()]
-    joined: dict[int, Rows] = {}
-    for rows in held:
-        frame = int(rows["frame"][0])
-        before = joined.get(frame)
-        joined[frame] = rows if before is None else {k: np.concatenate([before[k], v]) for k, v in rows.items()}
-    return list(joined.values())

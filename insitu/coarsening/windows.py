@@ -85,12 +85,6 @@ class Windows:
         """Return `number` windows evenly spread from the first to the last, fewer where there are fewer."""
         return np.unique(np.rint(np.linspace(0, len(self) - 1, min(number, len(self)))).astype(np.int64))
 
-    def frames_in(self, window: int, number: int) -> NDArray[np.int64]:
-        """Return `number` used frames evenly spread over a window, fewer where it has fewer."""
-        inside = np.flatnonzero(self.window == window)
-        picked = np.unique(np.rint(np.linspace(0, len(inside) - 1, min(number, len(inside)))).astype(np.int64))
-        return np.asarray(self.frame[inside[picked]])
-
 
 _FIELDS = ("n", "w", "wr", "wr2", "wr3", "w_r", "t", "r", "tt", "tr", "rr", "lag_tt", "lag_rr", "lag_tr")
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     State = dict[str, NDArray[Any]]
 
 
+FRAMES_PER_TIDYING = 16
+
+
 class Tracker:
     """Give the particles of each frame their identity and say what happened to them.
 
@@ -152,8 +155,9 @@ class Tracker:
                 yield self._released(self._with_open_contacts(FOR_EVER))
             else:
                 break
-        # Not the oldest frame held: a run that goes on after a stop does not hold those it has already given.
-        self._identities.forget(self._live(), index, min(self._detector.open_since, index + 1))
+        if index // self._frame_step % FRAMES_PER_TIDYING == 0:
+            # Not the oldest frame held: a run that goes on after a stop does not hold those it has already given.
+            self._identities.forget(self._live(), index, min(self._detector.open_since, index + 1))
         if self._held and (image := self._held[-1][0].frame.image) is not None:
             result, after = self._held.pop()
             self._held.append((replace(result, frame=replace(result.frame, image=image.copy())), after))

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.events import verdicts
-from insitu.events.evidence import PAIR, Outlines, follow, gather, without
-from insitu.events.histories import Histories, columns_of, fades, mean_step
-from insitu.events.mergers import Lone, Merger, mergers, pairs_of, source_of
+from insitu.events.contacts import OpenEnds, without
+from insitu.events.evidence import PAIR, Outlines, follow, gather
+from insitu.events.histories import Histories, columns_of
+from insitu.events.mergers import Lone, pairs_of, source_of
 from insitu.options import LinkOptions
 
 if TYPE_CHECKING:
@@ -66,11 +67,10 @@ class EventDetector:
         self._blank_frames = LinkOptions().blank_frames if blank_frames is None else blank_frames
         self._histories = Histories()
         self._before: Outlines | None = None
-        self._ends: NDArray[np.void] = np.zeros(0, PAIR)
+        self._ends = OpenEnds(options, self._histories)
         self._births: NDArray[np.void] = np.zeros(0, PAIR)
         self._frame = -1
         self._held = 0
-        self._smallest = np.inf
         self._drift = (0.0, 0.0)
         self.flags: tuple[str, ...] = ()
         self.partings: list[tuple[int, int, int, int, bool]] = []
@@ -91,7 +91,7 @@ class EventDetector:
     @property
     def open_since(self) -> int:
         """First frame that a verdict still to come may change: that of the oldest end with a neighbour."""
-        return int(self._ends["frame"].min(initial=np.iinfo(np.int32).max))
+        return int(self._ends.pairs["frame"].min(initial=np.iinfo(np.int32).max))
 
     def began(self, track: int) -> int:
         """Return the frame in which a track was first seen, or the present one for a track that has ended."""
@@ -99,9 +99,8 @@ class EventDetector:
 
     def open_contacts(self) -> list[tuple[int, int, int, bool]]:
         """Return the contacts open now, as in `partings`, without the frame after."""
-        absent = np.flatnonzero((self._histories.tracks["absent"] > 0) & ~self._histories.tracks["void"])
-        found = self._mergers(self._lone(self._with_neighbour(absent)))
-        return [(m.other, m.frame, _largest(m, self._histories), self._only_together(m)) for m in found]
+        ends = self._ends
+        return [(m.other, m.frame, ends.largest(m), ends.only_together(m)) for m in ends.contacts()]
 
     def step(
         self, index: int, measured: Measured, ids: NDArray[np.int64], drift: tuple[float, float] = (0.0, 0.0)
@@ -139,9 +138,8 @@ class EventDetector:
             self._gather(index, self._before.moved(slip), now, rows)
         self._drift = drift
         self._see(index, now, rows, columns, drift)
-        self._smallest = min(self._smallest, now.area.min(initial=np.inf))
         self._count(index, now.ids, max(abs(slip[0]), abs(slip[1])))
-        follow(self._ends, now.ids, now.area)
+        self._ends.see(now.ids, now.area)
         follow(self._births, now.ids, now.area)
         self._before = now
         return self._decide(index)
@@ -171,7 +169,8 @@ class EventDetector:
         for row in single.tolist():
             events.append(verdicts.interrupted(row, histories, index))
         self._histories, self._before, self._held = Histories(), None, 0
-        self._ends, self._births = np.zeros(0, PAIR), np.zeros(0, PAIR)
+        self._ends.watch(self._histories)
+        self._births = np.zeros(0, PAIR)
         return _in_order(events)
 
     def _gather(self, index: int, before: Outlines, now: Outlines, rows: NDArray[np.int64]) -> None:
@@ -183,7 +182,7 @@ class EventDetector:
         new = np.flatnonzero(rows < 0) + 1
         # When most of a crowd changes at once, no neighbour tells anything about a single particle.
         if len(gone) and not _most(len(gone), len(before.ids)):
-            self._ends = np.concatenate([self._ends, gather_with(lone=before, labels=gone, other=now)])
+            self._ends.add(gather_with(lone=before, labels=gone, other=now))
         if len(new) and not _most(len(new), len(now.ids)):
             self._births = np.concatenate([self._births, gather_with(lone=now, labels=new, other=before)])
 
@@ -200,36 +199,30 @@ class EventDetector:
         returned = now.ids[old[self._histories.tracks["absent"][rows[old]] > 0]]
         if len(returned):
             self._part(index, returned, now.ids)
-            self._ends = without(self._ends, returned)
+            self._ends.drop(returned)
         self._histories.see(rows[old], index, columns[old], drift)
         if len(new):
             # What is there when the movie starts did not begin: it makes no event.
             began = self._before is not None
             self._histories.add(now.ids[new], index, columns[new], unnamed=began, drift=drift)
 
-    def _only_together(self, merger: Merger) -> bool:
-        """Say whether the track that stands for the particles in contact was never seen before they met."""
-        first = self._histories.tracks["first_frame"]
-        return merger.fresh and bool(first[self._histories.row_of(merger.other)] == merger.frame)
-
     def _single(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the rows among `chosen` that are particles, not the row of several in a contact that is still open."""
-        absent = np.flatnonzero((self._histories.tracks["absent"] > 0) & ~self._histories.tracks["void"])
-        contacts = [m.other for m in self._mergers(self._lone(self._with_neighbour(absent))) if self._only_together(m)]
+        contacts = [m.other for m in self._ends.contacts() if self._ends.only_together(m)]
         composite = np.isin(self.known, contacts) | self._histories.tracks["void"]
         return np.flatnonzero(chosen & ~composite)
 
     def _part(self, index: int, returned: NDArray[np.int64], present: NDArray[np.int64]) -> None:
         """Note the contacts that ended because particles returned, and take back what was seen of them as one."""
         histories = self._histories
-        for m in self._mergers(self._lone(self._with_neighbour(histories.rows_of(returned)))):
+        for m in self._ends.found(histories.rows_of(returned)):
             if m.fresh and m.other in present:
                 continue
-            row = histories.row_of(m.other)
-            self.partings.append((m.other, m.frame, index, _largest(m, histories), self._only_together(m)))
+            row, only = histories.row_of(m.other), self._ends.only_together(m)
+            self.partings.append((m.other, m.frame, index, self._ends.largest(m), only))
             if m.fresh:
-                histories.tracks["void"][row] |= self._only_together(m)
-                self._ends = self._ends[self._ends["lone"] != m.other]
+                histories.tracks["void"][row] |= only
+                self._ends.drop(np.array([m.other]))
                 self._births = self._births[self._births["lone"] != m.other]
             else:
                 histories.unmix(row, m.frame, m.pairs[0].last, m.pairs[0].largest)
@@ -255,10 +248,10 @@ class EventDetector:
         events = self._name_ends(ended, index) if len(ended) else []
         tracks = self._histories.tracks
         if len(ended):
-            self._ends = without(self._ends, tracks["particle"][ended])
+            self._ends.drop(tracks["particle"][ended])
         due = tracks["unnamed"] & (tracks["watched"] >= max(self._memory, self._options.birth_frames))
         # One that may have begun as the child of a merger waits for the verdict on its parents.
-        due[self._histories.rows_of(self._ends["other"][self._ends["fresh"]])] = False
+        due[self._histories.rows_of(self._ends.pairs["other"][self._ends.pairs["fresh"]])] = False
         due |= tracks["unnamed"] & (tracks["absent"] > self._memory)
         due &= ~tracks["void"]
         events += self._name_beginnings(np.flatnonzero(due), index)
@@ -277,7 +270,7 @@ class EventDetector:
             asked = np.flatnonzero(asked & ~tracks["void"])
             if len(asked) and len(self._ends):
                 tracks["host"][asked] = 0
-                for m in self._mergers(self._lone(self._with_neighbour(asked))):
+                for m in self._ends.found(asked):
                     tracks["host"][[self._histories.row_of(p) for p in m.guests]] = 1 + m.other
             over &= (tracks["host"] == 0) | (tracks["absent"] > longest)
             waiting = np.flatnonzero(tracks["host"] > 0).tolist() if over.any() else []
@@ -288,39 +281,12 @@ class EventDetector:
                     over[row] |= h >= 0 and over[h]
         return np.flatnonzero(over)
 
-    def _mergers(self, lone: dict[int, Lone]) -> list[Merger]:
-        """Return the mergers of some particles that are unseen into neighbours that have not ended."""
-        if not lone or not len(self._ends):
-            return []
-        asked = [k for k, p in enumerate(self._ends["lone"].tolist()) if p in lone]
-        return mergers(
-            [p for p in pairs_of(self._ends[asked]) if self._histories.row_of(p.other) >= 0], lone, self._options
-        )
-
-    def _with_neighbour(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return those of the rows whose end has a neighbour: of the others no merger can be found."""
-        met = set(self._ends["lone"].tolist())
-        ids = self._histories.tracks["particle"][rows].tolist() if met else []
-        return rows[[k for k, p in enumerate(ids) if p in met]]
-
-    def _lone(self, rows: NDArray[np.int64]) -> dict[int, Lone]:
-        """Describe the particles in `rows` as they were when last seen."""
-        track, lone = self._histories.tracks, {}
-        for row in rows.tolist():
-            path = self._histories.sightings(row)
-            area = float(path[-1, 3])
-            fading = fades(path, int(track["absent_frame"][row]), self._smallest)
-            lone[int(track["particle"][row])] = Lone(
-                area, area / float(track["largest_area"][row]), fading, mean_step(path)
-            )
-        return lone
-
     def _name_ends(self, ended: NDArray[np.int64], index: int) -> list[Event]:
         """Name the ends of the tracks in rows `ended`: mergers first, then one by one."""
         histories = self._histories
         ended = ended[~histories.tracks["void"][ended]]
-        lone = self._lone(ended)
-        found = self._mergers(lone)
+        lone = self._ends.lone(ended)
+        found = self._ends.among(lone)
         events = [verdicts.coalescence(m, lone, histories, index) for m in found]
         merged = {p for m in found for p in m.guests}
         for m in found:
@@ -355,8 +321,8 @@ class EventDetector:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return everything needed to go on, as arrays: the last outlines, the live tracks and the open evidence."""
         counters = np.array([self._frame, self._held, self._before is not None], np.int64)
-        parts: dict[str, NDArray[Any]] = {"counters": counters, "values": np.array([self._smallest, *self._drift])}
-        for name, pairs in (("ends", self._ends), ("births", self._births)):
+        parts: dict[str, NDArray[Any]] = {"counters": counters, "values": np.array([self._ends.smallest, *self._drift])}
+        for name, pairs in (("ends", self._ends.pairs), ("births", self._births)):
             parts |= {f"{name}_{field}": pairs[field].copy() for field in PAIR.names or ()}
         parts |= {f"track_{name}": array for name, array in self._histories.state().items()}
         if self._before is not None:
@@ -366,23 +332,18 @@ class EventDetector:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from `state`; the events that follow are those an uninterrupted detector would give."""
         self._frame, self._held, started = (int(v) for v in state["counters"])
-        self._smallest, *drift = (float(v) for v in state["values"])
+        self._ends.smallest, *drift = (float(v) for v in state["values"])
         self._drift = (drift[0], drift[1])
         for name in ("ends", "births"):
             pairs = np.zeros(len(state[f"{name}_lone"]), PAIR)
             for field in PAIR.names or ():
                 pairs[field] = state[f"{name}_{field}"]
-            setattr(self, f"_{name}", pairs)
+            if name == "ends":
+                self._ends.pairs = pairs
+            else:
+                self._births = pairs
         self._histories.restore(_part(state, "track_"))
         self._before = Outlines.restored(_part(state, "before_")) if started else None
-
-
-def _largest(merger: Merger, histories: Histories) -> int:
-    """Return the track of the largest particle in contact, the smaller id on a tie."""
-    areas = {p: float(histories.sightings(histories.row_of(p), 1)[-1, 3]) for p in merger.guests}
-    if not merger.fresh:
-        areas[merger.other] = merger.pairs[0].last
-    return min(areas, key=lambda p: (-areas[p], p))
 
 
 def _most(part: int, whole: int) -> bool:

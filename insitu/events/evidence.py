@@ -199,12 +199,6 @@ def _describe(pairs: NDArray[np.void], histories: Histories) -> None:
             pairs["approach"][k] = closing_speed(histories.sightings(int(lone[k]), 5), past)
 
 
-def without(pairs: NDArray[np.void], lone: NDArray[np.int64]) -> NDArray[np.void]:
-    """Return the pairs of other particles than these."""
-    gone = set(lone.tolist())
-    return pairs[[p not in gone for p in pairs["lone"].tolist()]] if len(pairs) and gone else pairs
-
-
 def closing_speed(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Return by how many px per frame two centres came closer over their common frames; NaN below two."""
     place = {frame: (y, x) for frame, y, x in b[:, :3].tolist()}

@@ -173,7 +173,8 @@ def fades(path: NDArray[np.float64], frame: int, smallest: float) -> bool:
     Its volume (area^1.5), carried on at the rate of its last sightings to one frame beyond, comes below that of one and
     a half times the smallest area seen so far (in px², what the segmentation can just find).
     """
-    t, volume = path[:, 0].tolist(), [a**1.5 for a in path[:, 3].tolist()]
+    t: list[float] = path[:, 0].tolist()
+    volume: list[float] = [a**1.5 for a in path[:, 3].tolist()]
     rate = min(slope(t, volume)[0], 0.0) if len(t) > 2 else 0.0
     return volume[-1] + rate * (frame + 1 - t[-1]) <= (1.5 * smallest) ** 1.5
 

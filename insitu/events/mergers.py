@@ -102,7 +102,7 @@ class Merger:
 
 def pairs_of(rows: NDArray[np.void]) -> list[Pair]:
     """Return rows of `evidence.PAIR` as plain numbers."""
-    return [Pair(*row[:-1], row[-1].tolist()) for row in rows.tolist()]
+    return [Pair._make((*row[:-1], row[-1].tolist())) for row in rows.tolist()]
 
 
 def mergers(pairs: Sequence[Pair], lone: dict[int, Lone], options: EventOptions) -> list[Merger]:

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from insitu.coarsening.absent import Columns
     from insitu.coarsening.neighbours import Neighbours
 
-BLOCK = 1 << 22
-"""Pairs of particles looked at in one go: bounds the memory, whatever the number of particles."""
-
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
@@ -137,24 +134,23 @@ def pair_correlation(
     n, bins = len(y), len(edges) - 1
     if n < 2:
         return None
-    share, squares = np.zeros((n, bins)), np.zeros(bins)
-    pairs = np.zeros(bins, np.int64)
-    step = max(1, BLOCK // n)
-    for a in range(0, n, step):
-        dy, dx = (np.abs(v[a : a + step, None] - v[None, :]) for v in (y, x))
-        place = np.searchsorted(edges, np.hypot(dy, dx), side="right") - 1
-        place[np.arange(len(dy)), np.arange(a, a + len(dy))] = -1  # no particle is its own neighbour
-        i, j = np.nonzero((place >= 0) & (place < bins))
-        weight, at = 1.0 / ((region[0] - dy[i, j]) * (region[1] - dx[i, j])), place[i, j]
-        share[a : a + step] = _histogram(i, at, weight, (len(dy), bins))
-        squares += np.bincount(at, weight**2, bins)
-        pairs += np.bincount(at, minlength=bins)
+    from scipy.spatial import cKDTree
+
+    found = cKDTree(np.column_stack([y, x])).query_pairs(float(edges[-1]), output_type="ndarray")
+    i, j = found[:, 0], found[:, 1]
+    dy, dx = np.abs(y[i] - y[j]), np.abs(x[i] - x[j])
+    place = np.searchsorted(edges, np.hypot(dy, dx), side="right") - 1
+    kept = (place >= 0) & (place < bins)
+    i, j, place = i[kept], j[kept], place[kept]
+    weight = 1.0 / ((region[0] - dy[kept]) * (region[1] - dx[kept]))
+    share = _histogram(i, place, weight, (n, bins)) + _histogram(j, place, weight, (n, bins))
+    squares = np.asarray(2.0 * np.bincount(place, weight**2, bins), np.float64)
     scale = (region[0] * region[1]) ** 2 / (np.pi * np.diff(edges**2) * n * (n - 1))
     low, high = _pair_interval(share, squares, region, confidence)
     return {
         "distance_low_{length}": edges[:-1],
         "distance_high_{length}": edges[1:],
-        "pairs": pairs // 2,
+        "pairs": np.bincount(place, minlength=bins),
         "g": share.sum(axis=0) * scale,
         "g_low": low * scale,
         "g_high": high * scale,

@@ -154,8 +154,9 @@ def growth_correlation(
     Returns
     -------
     dict or None
-        Rows ``global``, ``local``, ``neighbours`` (column ``quantity``) with ``correlation``, ``low``, ``high``,
-        ``n_particles``; None with less than 12 particles.
+        Rows ``global``, ``local``, ``neighbours`` (column ``quantity``) with ``correlation``,
+        ``correlation_low``, ``correlation_high`` (both only with draws), ``n_particles``; None with
+        less than 12 particles.
     """
     usable = [w for w in windows if len(w) >= FEWEST_PARTICLES and np.ptp(w.radius) > 0 and np.ptp(w.rate) > 0]
     usable = [w for w in usable if np.ptp(w.local) > 0]
@@ -176,7 +177,7 @@ def growth_correlation(
     }
     if draws >= 20:
         ends = np.quantile(np.array(drawn), [0.5 - 0.5 * confidence, 0.5 + 0.5 * confidence], axis=0)
-        table |= {"low": ends[0], "high": ends[1]}
+        table |= {"correlation_low": ends[0], "correlation_high": ends[1]}
     return table
 
 

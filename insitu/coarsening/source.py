@@ -34,6 +34,8 @@ class StudyInfo:
         ``nm_per_px`` and ``s_per_frame`` are None where unknown.
     bin : int
         Camera px per analysed px.
+    origin : tuple of int
+        Camera pixel (y, x) of the region's first pixel.
     name : str
         Name of the run, for people.
     finished : bool
@@ -45,6 +47,7 @@ class StudyInfo:
     bin: int = 1
     name: str = ""
     finished: bool = True
+    origin: tuple[int, int] = (0, 0)
 
     @property
     def units(self) -> Units:

@@ -14,6 +14,7 @@ from insitu.coarsening.distribution import distributions
 from insitu.coarsening.families import FamilyBootstrap
 from insitu.coarsening.fits import Verdict, fits
 from insitu.coarsening.gather import gather
+from insitu.coarsening.individuals import individuals
 from insitu.coarsening.kinetics import kinetics
 
 if TYPE_CHECKING:
@@ -143,7 +144,13 @@ def study(tables: Tables, options: CoarseningOptions) -> Study:
     result.put("distribution_fits", shapes)
     result.absent += absent
     _headline(result, table, fitted)
-    result.caveats = caveats(gathered, table, has_shapes=bool(shapes))
+    single = individuals(tables, gathered)
+    for name, found in single.columns.items():
+        result.put(name, found)
+    for number in single.headline:
+        result.state(*number)
+    result.absent += single.absent
+    result.caveats = single.caveats + caveats(gathered, table, has_shapes=bool(shapes))
     return result
 
 

@@ -91,8 +91,8 @@ def kaplan_meier(duration: NDArray[np.float64], ended: NDArray[np.bool_], confid
     Returns
     -------
     dict
-        ``time_{time}`` (0 first), ``survival``, ``low``, ``high`` (NaN where S is 0 or 1), ``at_risk``, ``ended``,
-        ``censored``.
+        ``time_{time}`` (0 first), ``survival``, ``survival_low``, ``survival_high`` (NaN where S is 0 or 1),
+        ``at_risk``, ``ended``, ``censored``.
     """
     times, at_risk, ends = _risk_table(duration, ended.astype(np.int64), 1)
     died = ends[:, 0]
@@ -106,13 +106,20 @@ def kaplan_meier(duration: NDArray[np.float64], ended: NDArray[np.bool_], confid
         {
             "time_{time}": times,
             "survival": survival,
-            "low": low,
-            "high": high,
+            "survival_low": low,
+            "survival_high": high,
             "at_risk": at_risk.astype(np.int64),
             "ended": died.astype(np.int64),
             "censored": (leaves - died).astype(np.int64),
         },
-        {"survival": 1.0, "low": np.nan, "high": np.nan, "at_risk": len(duration), "ended": 0, "censored": 0},
+        {
+            "survival": 1.0,
+            "survival_low": np.nan,
+            "survival_high": np.nan,
+            "at_risk": len(duration),
+            "ended": 0,
+            "censored": 0,
+        },
     )
 
 
@@ -135,8 +142,8 @@ def aalen_johansen(
     Returns
     -------
     dict
-        One row a cause and time, cause by cause: ``cause`` (int), ``time_{time}`` (0 first), ``incidence``, ``low``,
-        ``high`` (NaN where F is 0 or 1), ``at_risk``, ``ended``.
+        One row a cause and time, cause by cause: ``cause`` (int), ``time_{time}`` (0 first), ``incidence``,
+        ``incidence_low``, ``incidence_high`` (NaN where F is 0 or 1), ``at_risk``, ``ended``.
     """
     times, at_risk, ends = _risk_table(duration, cause, causes)
     died = ends.sum(axis=1)
@@ -153,12 +160,12 @@ def aalen_johansen(
                     "cause": np.full(len(times), k + 1, np.int64),
                     "time_{time}": times,
                     "incidence": incidence,
-                    "low": low,
-                    "high": high,
+                    "incidence_low": low,
+                    "incidence_high": high,
                     "at_risk": at_risk.astype(np.int64),
                     "ended": own.astype(np.int64),
                 },
-                {"cause": k + 1, "incidence": 0.0, "low": np.nan, "high": np.nan, "at_risk": len(duration), "ended": 0},
+                {"cause": k + 1, "incidence_low": np.nan, "incidence_high": np.nan, "at_risk": len(duration)},
             )
         )
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}

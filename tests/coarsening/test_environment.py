@@ -84,15 +84,6 @@ def test_g_counts_pairs_one_by_one():
     assert table["g"][1] == pytest.approx(expected)
 
 
-def test_g_does_not_depend_on_the_block(monkeypatch):
-    y, x = scattered(30, (50, 50))
-    edges = np.linspace(0, 20, 8)
-    whole = pair_correlation(y, x, (50, 50), edges)
-    monkeypatch.setattr("insitu.coarsening.environment.BLOCK", 70)
-    for name, values in pair_correlation(y, x, (50, 50), edges).items():
-        assert values == pytest.approx(whole[name])
-
-
 def test_intervals_of_g_cover_one_for_points_at_random():
     edges = np.array([5.0, 15.0])
     inside = []

@@ -76,16 +76,16 @@ def test_local_surroundings_explain_growth_where_they_set_it():
     table = growth_correlation(growing(1.0), draws=60)
     value = dict(zip(table["quantity"], table["correlation"], strict=True))
     assert value["local"] > value["global"] + 0.02
-    assert table["high"][2] < -0.5
-    assert (table["low"] < table["correlation"]).all()
-    assert (table["correlation"] < table["high"]).all()
+    assert table["correlation_high"][2] < -0.5
+    assert (table["correlation_low"] < table["correlation"]).all()
+    assert (table["correlation"] < table["correlation_high"]).all()
 
 
 def test_no_influence_of_neighbours_is_found_in_a_mean_field():
     inside = []
     for seed in range(25):
         table = growth_correlation(growing(0.0, seed, 1), draws=150, seed=seed)
-        inside.append(table["low"][2] <= 0 <= table["high"][2])
+        inside.append(table["correlation_low"][2] <= 0 <= table["correlation_high"][2])
         assert table["correlation"][0] > table["correlation"][1]
     assert np.mean(inside) >= 0.84
 
@@ -96,7 +96,7 @@ def test_correlation_is_spearmans():
     w = one[0]
     assert table["correlation"][0] == pytest.approx(stats.spearmanr(w.radius, w.rate).statistic)
     assert table["correlation"][1] == pytest.approx(stats.spearmanr(w.radius / w.local, w.rate).statistic)
-    assert "low" not in table
+    assert "correlation_low" not in table
 
 
 def test_too_few_or_equal_particles_have_no_correlation():

@@ -40,10 +40,10 @@ def test_survival_and_its_interval_are_those_of_scipy():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # scipy warns where S is 0 or 1
             interval = sf.confidence_interval(method="log-log")
-        seen = np.isfinite(table["low"])
+        seen = np.isfinite(table["survival_low"])
         at = table["time_{time}"][seen]
-        assert table["low"][seen] == pytest.approx(interval.low.evaluate(at))
-        assert table["high"][seen] == pytest.approx(interval.high.evaluate(at))
+        assert table["survival_low"][seen] == pytest.approx(interval.low.evaluate(at))
+        assert table["survival_high"][seen] == pytest.approx(interval.high.evaluate(at))
         assert seen.tolist() == [0 < s < 1 for s in table["survival"]]
 
 
@@ -74,8 +74,8 @@ def test_without_censoring_the_variance_of_incidence_is_binomial():
     rows = (table["cause"] == 1) & (table["incidence"] > 0.1)
     p = table["incidence"][rows]
     half = stats.norm.ppf(0.975) * np.sqrt(p * (1 - p) / 400) / (p * -np.log(p))
-    assert table["low"][rows] == pytest.approx(p ** np.exp(half), rel=0.01)
-    assert table["high"][rows] == pytest.approx(p ** np.exp(-half), rel=0.01)
+    assert table["incidence_low"][rows] == pytest.approx(p ** np.exp(half), rel=0.01)
+    assert table["incidence_high"][rows] == pytest.approx(p ** np.exp(-half), rel=0.01)
 
 
 def test_intervals_of_incidence_cover_the_truth_under_censoring():
@@ -88,7 +88,7 @@ def test_intervals_of_incidence_cover_the_truth_under_censoring():
         cause = np.where(duration == c, 0, np.where(a < b, 1, 2))
         table = aalen_johansen(duration, cause)
         k = np.flatnonzero((table["cause"] == 1) & (table["time_{time}"] <= 4))[-1]
-        inside.append(table["low"][k] <= true <= table["high"][k])
+        inside.append(table["incidence_low"][k] <= true <= table["incidence_high"][k])
     assert 0.92 <= np.mean(inside) <= 0.98
 
 
@@ -100,9 +100,9 @@ def test_incidences_and_survival_add_up_to_one(seed, n):
     ends = aalen_johansen(duration, cause)
     total = sum(ends["incidence"][ends["cause"] == k] for k in (1, 2))
     assert total == pytest.approx(1 - alive["survival"])
-    known = np.isfinite(ends["low"])
-    assert (ends["low"][known] <= ends["incidence"][known] + 1e-12).all()
-    assert (ends["high"][known] >= ends["incidence"][known] - 1e-12).all()
+    known = np.isfinite(ends["incidence_low"])
+    assert (ends["incidence_low"][known] <= ends["incidence"][known] + 1e-12).all()
+    assert (ends["incidence_high"][known] >= ends["incidence"][known] - 1e-12).all()
 
 
 def test_classes_hold_equal_numbers_and_equal_sizes_stay_together():

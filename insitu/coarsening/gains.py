@@ -1,0 +1,138 @@
+"""Where the material of dissolved particles goes: whether their neighbours gain more than others of their size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from insitu.coarsening.absent import Columns
+    from insitu.coarsening.neighbours import Neighbours
+
+FEWEST_OTHERS = 12
+"""Particles elsewhere that tell what a particle of a given size gains anyway."""
+FEWEST_EVENTS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Particles of one frame and who lies next to whom."""
+
+    particle: NDArray[np.int64]
+    neighbours: Neighbours
+
+
+def neighbour_gain(
+    events: Sequence[tuple[int, int, int]],
+    snapshots: Mapping[int, Snapshot],
+    sizes: Mapping[int, tuple[NDArray[np.int64], NDArray[np.float64]]],
+) -> Columns:
+    """Compare what the neighbours of dissolved particles gain with what particles of their size gain elsewhere.
+
+    Sizes are means over one time window, from the window before the dissolution to the one after it, so that the noise
+    of single frames is averaged out. What is gained elsewhere is a parabola of Δ(r³) against r over all particles of
+    these windows that were no neighbours of a dissolved one.
+
+    Parameters
+    ----------
+    events : sequence of (event, window, particle)
+        Dissolutions.
+    snapshots : mapping
+        Window → particles of one of its frames.
+    sizes : mapping
+        Window → particles (sorted) and their mean radius.
+
+    Returns
+    -------
+    dict
+        One row a dissolution of which this can be said: ``event``, ``particle``, ``window``, ``n_neighbours``,
+        ``lost_{length}3``, ``gain_{length}3``, ``expected_{length}3``. Missing are dissolutions next to the border, in
+        the first and last window, and those none of whose neighbours has a size before and after.
+    """
+    rows: list[tuple[float, ...]] = []
+    for window in sorted({w for _, w, _ in events}):
+        if window - 1 not in snapshots or window - 1 not in sizes or window + 1 not in sizes:
+            continue
+        here = [(event, particle) for event, w, particle in events if w == window]
+        rows += _of_window(window, here, snapshots[window - 1], sizes[window - 1], sizes[window + 1])
+    table = np.array(rows, np.float64).reshape(-1, 7)
+    names = ("event", "particle", "window", "n_neighbours", "lost_{length}3", "gain_{length}3", "expected_{length}3")
+    return {n: table[:, k].astype(np.int64) if k < 4 else table[:, k] for k, n in enumerate(names)}
+
+
+def _of_window(
+    window: int,
+    events: Sequence[tuple[int, int]],
+    snapshot: Snapshot,
+    before: tuple[NDArray[np.int64], NDArray[np.float64]],
+    after: tuple[NDArray[np.int64], NDArray[np.float64]],
+) -> list[tuple[float, ...]]:
+    both, at, then = np.intersect1d(before[0], after[0], assume_unique=True, return_indices=True)
+    radius = before[1][at]
+    gain = after[1][then] ** 3 - radius**3
+    near = {p: _next_to(p, snapshot, both) for _, p in events}
+    touched = np.zeros(len(both), np.bool_)
+    for places in near.values():
+        touched[places] = True
+    if (~touched).sum() < FEWEST_OTHERS or np.ptp(radius[~touched]) <= 0:
+        return []
+    scale = float(radius[~touched].mean())
+    anyway = np.polynomial.Polynomial.fit(radius[~touched] / scale, gain[~touched], 2)(radius / scale)
+    rows: list[tuple[float, ...]] = []
+    for event, particle in events:
+        places = near[particle]
+        k = int(np.searchsorted(before[0], particle))
+        if not len(places) or k == len(before[0]) or before[0][k] != particle:
+            continue
+        lost = float(before[1][k] ** 3)
+        rows.append(
+            (event, particle, window, len(places), lost, float(gain[places].sum()), float(anyway[places].sum()))
+        )
+    return rows
+
+
+def _next_to(particle: int, snapshot: Snapshot, known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places in `known` of the neighbours of a particle; none if its surroundings are not complete."""
+    row = np.flatnonzero(snapshot.particle == particle)
+    found = snapshot.neighbours
+    if not len(row) or not found.complete[row[0]]:
+        return np.zeros(0, np.int64)
+    ids = snapshot.particle[np.concatenate([found.second[found.first == row[0]], found.first[found.second == row[0]]])]
+    return np.flatnonzero(np.isin(known, ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Share of the lost volume that the neighbours gained beyond what was to be expected."""
+
+    value: float
+    low: float
+    high: float
+    events: int
+
+
+def excess_share(table: Columns, *, draws: int = 500, confidence: float = 0.95, seed: int = 0) -> Excess | None:
+    """Return Σ (gain − expected) / Σ lost with its interval from drawing dissolutions with replacement.
+
+    Few dissolutions scatter less among themselves than they may; the interval is widened as Student's t over the normal
+    distribution. The value is 0 where the material spreads over all particles alike (mean field), 1 where it all goes
+    to the neighbours. None with less than 8 dissolutions.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    n = len(table.get("event", ()))
+    if n < FEWEST_EVENTS or draws < 20:
+        return None
+    extra, lost = table["gain_{length}3"] - table["expected_{length}3"], table["lost_{length}3"]
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    tails = np.array([0.5 - 0.5 * confidence, 0.5 + 0.5 * confidence])
+    value = float(extra.sum() / lost.sum())
+    wider = np.sqrt(n / (n - 1.0)) * float(stdtrit(n - 1.0, tails[1]) / ndtri(tails[1]))
+    low, high = value + wider * (np.quantile(drawn @ extra / (drawn @ lost), tails) - value)
+    return Excess(value, float(low), float(high), n)

@@ -176,7 +176,7 @@ def fades(path: NDArray[np.float64], frame: int, smallest: float) -> bool:
     t: list[float] = path[:, 0].tolist()
     volume: list[float] = [a**1.5 for a in path[:, 3].tolist()]
     rate = min(slope(t, volume)[0], 0.0) if len(t) > 2 else 0.0
-    return volume[-1] + rate * (frame + 1 - t[-1]) <= (1.5 * smallest) ** 1.5
+    return bool(volume[-1] + rate * (frame + 1 - t[-1]) <= (1.5 * smallest) ** 1.5)
 
 
 def declines(path: NDArray[np.float64]) -> bool:

@@ -34,8 +34,8 @@ with exact truth, default options. Each cell: precision / recall (true events), 
 Relax: frames a touching pair takes to become one disc (contact with a third one meanwhile counts from its first frame).
 Up to ten pairs in each movie touch for 1-8 frames and part again: a merger reported there counts as false. Events in
 the last {wait} frames cannot have been decided and do not count."""
-SWEPT = """Made by `python -m benchmarks.events --sweep {sweep} --frames {frames}`: the worlds of events.md, other seeds.
-Those with pairs that touch for 1-8 frames and part again, and with mergers; the last 20 frames are left out."""
+SWEPT = """Made by `python -m benchmarks.events --sweep {sweep} --frames {frames}`: the worlds of events.md,
+other seeds. Those with pairs that touch for 1-8 frames and part again, and with mergers; the last 20 frames are left out."""
 RESULTS = Path(__file__).parent / "results"
 FIRST_SEED = 100  # others than those used while the rules were made
 COSTS: dict[int, list[float]] = {}
@@ -94,9 +94,8 @@ def row(n: int, relax: int, masks: str, seeds: int, frames: int) -> str:
 
 def sweep(seeds: int, frames: int) -> list[str]:
     """Try values of `contact_frames`; the last 20 frames are left out for all, so that each could decide."""
-    worlds = [
-        world_of(n, r, m, seed, frames) for n in (300, 1500) for r in (0, 6) for m in MASKS for seed in range(seeds)
-    ]
+    kinds = product((300, 1500), (0, 6), MASKS, range(seeds))
+    worlds = [world_of(n, relax, masks, seed, frames) for n, relax, masks, seed in kinds]
     movies = [measured(world) for world in worlds]
     lines = ["| contact_frames | coalescence P | coalescence R | dissolution P | dissolution R |", "| --- " * 5 + "|"]
     for wait in (1, 3, 5, 7, 8, 9, 10, 12, 15, 20):

@@ -35,7 +35,7 @@ Relax: frames a touching pair takes to become one disc (contact with a third one
 Up to ten pairs in each movie touch for 1-8 frames and part again: a merger reported there counts as false. Events in
 the last {wait} frames cannot have been decided and do not count."""
 SWEPT = """Made by `python -m benchmarks.events --sweep {sweep} --frames {frames}`: the worlds of events.md,
-other seeds. Those with pairs that touch for 1-8 frames and part again, and with mergers; the last 20 frames are left out."""
+other seeds: mergers, and pairs that touch for 1-8 frames and part again. The last 20 frames are left out."""
 RESULTS = Path(__file__).parent / "results"
 FIRST_SEED = 100  # others than those used while the rules were made
 COSTS: dict[int, list[float]] = {}

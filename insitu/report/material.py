@@ -153,10 +153,12 @@ def _sample(run: Run, frames: pd.DataFrame, nm_per_px: float | None) -> pd.DataF
 def _source(run: Run, given: str | Path | None) -> tuple[Reader | None, str]:
     try:
         return source_of(run, given), ""
-    except InsituError as error:
+    except InsituError:
         if given is not None:
             raise
-        return None, f"the movie cannot be read where the run found it ({error.message}); give --source MOVIE"
+        # a page may be sent to others: it names the movie, not the disk it lay on
+        name = str(run.info["source"]["path"]).replace("\\", "/").rpartition("/")[2]
+        return None, f"'{name}' is not where the run found it, or cannot be read; give --source MOVIE"
 
 
 def _statistics(out: Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any], str]:

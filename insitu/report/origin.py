@@ -42,6 +42,8 @@ def versions(material: Material) -> list[tuple[str, str]]:
     """Return program, library and machine, as the run noted them."""
     about = material.about
     identity, host = about.get("identity") or {}, about.get("host") or {}
+    fingerprint = (about.get("source") or {}).get("fingerprint")
+    sha256 = fingerprint.get("sha256") if isinstance(fingerprint, dict) else fingerprint
     rows = [
         ("insitu", about.get("insitu")),
         ("Python", host.get("python")),
@@ -53,7 +55,7 @@ def versions(material: Material) -> list[tuple[str, str]]:
         ("network batch", identity.get("batch")),
         ("system", host.get("system")),
         ("run finished", about.get("finished")),
-        ("movie sha-256", ((about.get("source") or {}).get("fingerprint") or {}).get("sha256")),
+        ("movie sha-256", sha256),
     ]
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
 

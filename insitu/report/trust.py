@@ -97,7 +97,7 @@ def _reasons(material: Material) -> str:
 def _edges(material: Material) -> list[Line]:
     rows = material.rows
     if not len(rows):
-        return [Line(PROBLEM, "particles", "None was found, so there are no sizes, tracks or events to report.")]
+        return [Line(PROBLEM, "particles", "No particle was found, so there are no sizes, tracks or events to report.")]
     edge, composite = float(rows["touches_edge"].mean()), float(rows["composite"].mean())
     state = PROBLEM if edge == 1 else LOOK if edge > _MANY_EDGE else FINE
     text = f"{percent(edge)} of the outlines touch the edge of the picture; they are tracked but not in any size."

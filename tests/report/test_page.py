@@ -126,7 +126,7 @@ def test_a_run_that_was_moved_says_so_and_can_be_told_where_its_movie_is(world, 
 
 
 BAD = {
-    "no particles": (lambda p: told(p / "r", world=World(empty=True)), "No particle was found in 70 frames"),
+    "no particles": (lambda p: told(p / "r", world=World(empty=True)), "No particle was found in 63 frames"),
     "still being written": (lambda p: told(p / "r", stop=64), "is still being written"),
     "no calibration": (lambda p: told(p / "r", calibration=UNKNOWN), "Unknown: every length on this page is in px."),
     "all at the edge": (lambda p: told(p / "r", world=AtEdge()), "All outlines touch the edge: no size can be given."),

@@ -67,10 +67,10 @@ def _log_log(
     """
     from scipy.special import ndtri
 
-    inside = (estimate > 0.0) & (estimate < 1.0)
+    inside = (estimate > 1e-12) & (estimate < 1.0 - 1e-12)  # sums of many shares miss 1 by rounding
     p = np.where(inside, estimate, 0.5)
     half = float(ndtri(0.5 + 0.5 * confidence)) * np.sqrt(variance) / (p * -np.log(p))
-    low, high = p ** np.exp(half), p ** np.exp(-half)
+    low, high = p ** np.exp(np.minimum(half, 700.0)), p ** np.exp(-half)
     return np.where(inside, low, np.nan), np.where(inside, high, np.nan)
 
 

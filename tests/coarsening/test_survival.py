@@ -92,6 +92,16 @@ def test_intervals_of_incidence_cover_the_truth_under_censoring():
     assert 0.92 <= np.mean(inside) <= 0.98
 
 
+def test_many_particles_that_all_end_give_no_overflow():
+    rng = np.random.default_rng(0)
+    n = 3001
+    table = aalen_johansen(rng.exponential(size=n), np.ones(n, int))
+    first = table["cause"] == 1
+    assert table["incidence"][first][-1] == pytest.approx(1.0)
+    assert np.isnan(table["incidence_low"][first][-1])
+    assert np.isfinite(table["incidence_low"][first][1:-1]).all()
+
+
 @given(st.integers(0, 10_000), st.integers(1, 40))
 @settings(max_examples=60, deadline=None)
 def test_incidences_and_survival_add_up_to_one(seed, n):

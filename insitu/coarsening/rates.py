@@ -161,34 +161,18 @@ def number_balance(
         in which one event may move several particles; gains and losses of a term are two counts, whose intervals are
         added. Of ``unexplained`` and ``total`` nothing is drawn at random: their ends are NaN.
     """
-    windows = len(time)
-    rows: dict[str, list[NDArray[Any]]] = {name: [] for name in ("change", "low", "high")}
-    for kinds in TERMS.values():
-        step = np.where(np.isin(found.kind, kinds), found.children - found.parents, 0)
-        gain, gain_low, gain_high = _moved(found.window, np.maximum(step, 0), windows, confidence)
-        loss, loss_low, loss_high = _moved(found.window, np.maximum(-step, 0), windows, confidence)
-        # variances add: so do squares of the distances from the values to the ends
-        down, up = np.hypot(gain - gain_low, loss_high - loss), np.hypot(gain_high - gain, loss - loss_low)
-        # a side on which nothing ever happens adds no doubt
-        if not gain.any():
-            down, up = loss_high - loss, loss - loss_low
-        elif not loss.any():
-            down, up = gain - gain_low, gain_high - gain
-        rows["change"].append(gain - loss)
-        rows["low"].append(gain - loss - down)
-        rows["high"].append(gain - loss + up)
+    windows, terms = len(time), (*TERMS, "unexplained", "total")
+    made = [_term(found, kinds, windows, confidence) for kinds in TERMS.values()]
     unknown = np.full(windows, np.nan)
-    for made in (change - np.sum(rows["change"], axis=0), change):
-        rows["change"].append(np.asarray(made))
-        rows["low"].append(unknown)
-        rows["high"].append(unknown)
-    per_area = 1.0 / (area * np.tile(np.asarray(duration, np.float64), len(TERMS) + 2))
-    moved, low, high = (np.concatenate(rows[name]) for name in ("change", "low", "high"))
+    explained = np.sum([change for change, _, _ in made], axis=0)
+    made += [(change - explained, unknown, unknown), (change.astype(np.float64), unknown, unknown)]
+    moved, low, high = (np.concatenate(column) for column in zip(*made, strict=True))
+    per_area = 1.0 / (area * np.tile(np.asarray(duration, np.float64), len(terms)))
     name = "rate_per_{area}_{time}"
     table: Columns = {
-        "window": np.tile(np.arange(windows, dtype=np.int32), len(TERMS) + 2),
-        "time_{time}": np.tile(time, len(TERMS) + 2),
-        "term": np.repeat(np.array([*TERMS, "unexplained", "total"], dtype=object), windows),
+        "window": np.tile(np.arange(windows, dtype=np.int32), len(terms)),
+        "time_{time}": np.tile(time, len(terms)),
+        "term": np.repeat(np.array(terms, dtype=object), windows),
         "change": np.rint(moved).astype(np.int64),
         name: moved * per_area,
         f"{name}_low": low * per_area,
@@ -196,6 +180,27 @@ def number_balance(
     }
     order = np.argsort(table["window"], kind="stable")
     return {name: values[order] for name, values in table.items()}
+
+
+def _term(
+    found: Happenings, kinds: tuple[str, ...], windows: int, confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the change of the number of particles by these kinds in each window, and its interval."""
+    step = np.where(np.isin(found.kind, kinds), found.children - found.parents, 0)
+    gain, gain_low, gain_high = _moved(found.window, np.maximum(step, 0), windows, confidence)
+    loss, loss_low, loss_high = _moved(found.window, np.maximum(-step, 0), windows, confidence)
+    # a side on which nothing ever happens adds no doubt
+    if not gain.any():
+        return -loss, -loss_high, -loss_low
+    if not loss.any():
+        return gain, gain_low, gain_high
+    # variances add: so do squares of the distances from the values to the ends
+    change = gain - loss
+    low, high = (
+        change - np.hypot(gain - gain_low, loss_high - loss),
+        change + np.hypot(gain_high - gain, loss - loss_low),
+    )
+    return change, low, high
 
 
 def _moved(

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint soak docs clean
+.PHONY: demo test lint soak docs accuracy clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -30,9 +30,12 @@ soak: $(VENV)/.ready            ## the long proofs: kills, full disks, memory ov
 	$(BIN)/python -m pytest -m slow --timeout 3600 -rA
 	$(BIN)/python -m benchmarks.soak
 
-docs: $(VENV)/.ready            ## tables that are generated: docs/tables.md, docs/accuracy.md
+docs: $(VENV)/.ready            ## the documentation site: docs/_build/html/index.html; a warning is an error
 	$(BIN)/python -m tools.tables
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/trees docs docs/_build/html
+
+accuracy: $(VENV)/.ready        ## measure again what docs/accuracy.md says
 	$(BIN)/python -m benchmarks.accuracy
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo docs/_build docs/reference/generated

@@ -77,7 +77,7 @@ class Engine:
             reference = preparing.reference(frames, prepare, options.polarity)
         self.reference = reference
         self.watch = Stopwatch()
-        self.tracker = Tracker(settings.link, settings.events, self.region[2:], self.selection.step)
+        self.tracker = Tracker(settings.link, settings.events, self.region[2:], self.selection.step, settings.measure)
 
     def results(self, first_plane: int = 0, *, images: bool = True) -> Generator[FrameResult]:
         """Yield one result per frame from plane `first_plane` on, in frame order.

@@ -152,6 +152,10 @@ class EventOptions:
             le=200,
         ),
     ] = 10
+    in_contact: Annotated[
+        Literal["composite", "split"],
+        Doc("Particles that touch and have not merged: one `composite` row, or cut apart at the neck into a row each."),
+    ] = "composite"
     survivor: Annotated[
         Literal["new", "larger"],
         Doc("Who goes on after a coalescence: a new particle with parents, or the larger parent."),

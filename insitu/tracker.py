@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu.apart import apart
 from insitu.events import EventDetector
 from insitu.events.identities import FOR_EVER, Identities
 from insitu.link.linker import OptimalLinker
+from insitu.options import MeasureOptions
 from insitu.types import FrameResult, Particles, Runs
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from insitu.events.contacts import Contact
     from insitu.options import EventOptions, LinkOptions
     from insitu.types import Event, Frame, Measured
 
@@ -43,13 +46,24 @@ class Tracker:
         Height and width of the analysed region in camera px.
     frame_step : int, optional
         Difference of the indices of two successive frames.
+    measuring : MeasureOptions, optional
+        How particles are measured that are cut apart (``in_contact = "split"``).
     """
 
-    def __init__(self, link: LinkOptions, events: EventOptions, shape: tuple[int, int], frame_step: int = 1) -> None:
+    def __init__(
+        self,
+        link: LinkOptions,
+        events: EventOptions,
+        shape: tuple[int, int],
+        frame_step: int = 1,
+        measuring: MeasureOptions | None = None,
+    ) -> None:
         self._shape = shape
         self._link = link
         self._events = events
         self._frame_step = frame_step
+        self._measuring = measuring or MeasureOptions()
+        self._partings: list[tuple[Contact, int]] = []
         # An open contact is decided within the longer of these in used frames; there is room for as many that are not.
         self._most_held = 2 * max(link.memory_frames, events.contact_frames) + link.blank_frames
         self._last: tuple[int, float] | None = None
@@ -77,10 +91,12 @@ class Tracker:
         drift = self._linker.drift
         happened += self._decided(self._detector.step(frame.index, measured, ids, drift))
         self._linker.await_return(*self._detector.in_contact)
-        for track, begin, end, larger, only in self._detector.partings:
-            self._identities.contact(track, begin, end, larger, only=only)
-            if only:
-                self._linker.drop(track)
+        for contact in self._detector.partings:
+            self._identities.contact(contact.track, contact.begin, frame.index, contact.larger, only=contact.only)
+            if self._events.in_contact == "split":
+                self._partings.append((contact, frame.index))
+            if contact.only:
+                self._linker.drop(contact.track)
         result = FrameResult(
             frame=frame,
             runs=measured.runs,
@@ -166,12 +182,23 @@ class Tracker:
         """Take the oldest held frame and give its particles their names."""
         result, after = self._held.popleft()
         self._settled = after
-        ids, composite = identities.at(result.frame.index, result.ids)
+        tracks = result.ids
+        ids, composite = identities.at(result.frame.index, tracks)
         result = replace(result, ids=ids, events=_told(result.events, identities))
         if not composite.any():
             return result
         particles = replace(result.particles, composite=result.particles.composite | composite)
-        return replace(result, particles=particles)
+        result = replace(result, particles=particles)
+        return self._apart(result, tracks, identities) if self._events.in_contact == "split" else result
+
+    def _apart(self, result: FrameResult, tracks: NDArray[np.int64], identities: Identities) -> FrameResult:
+        """Cut the particles apart that touch in a frame and have not merged."""
+        index = result.frame.index
+        self._partings = [(contact, end) for contact, end in self._partings if end > index]
+        touching = [contact for contact, _ in self._partings if contact.begin <= index]
+        if identities is not self._identities:
+            touching += [contact for contact in self._detector.open_contacts() if contact.begin <= index]
+        return apart(result, tracks, touching, identities.of, self._measuring)
 
     def _too_long_since_last(self, frame: Frame) -> bool:
         """Say whether the frames (or the time) without a used one are more than tracks may bridge; note this frame."""
@@ -191,8 +218,8 @@ class Tracker:
     def _with_open_contacts(self, end: int) -> Identities:
         """Return the identities as they are if nobody decides the contacts that are open now, up to frame `end`."""
         identities = self._identities.copy()
-        for track, begin, larger, only in self._detector.open_contacts():
-            identities.contact(track, begin, end, larger, only=only)
+        for contact in self._detector.open_contacts():
+            identities.contact(contact.track, contact.begin, end, contact.larger, only=contact.only)
         return identities
 
     def _decided(self, events: tuple[Event, ...]) -> tuple[Event, ...]:

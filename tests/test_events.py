@@ -339,12 +339,12 @@ def tracked(
         found = linker.step(index, np.column_stack([p.y, p.x]))
         ids.append(found.tolist())
         events += detector.step(index, measured, found)
-        for track in [track for track, *_, only in detector.partings if only]:
+        for track in [c.track for c in detector.partings if c.only]:
             linker.drop(track)
             if composites is not None:
                 composites.add(track)
     if composites is not None:
-        composites |= {track for track, *_, only in detector.open_contacts() if only}
+        composites |= {c.track for c in detector.open_contacts() if c.only}
     return ids, [*events, *detector.finish()]
 
 

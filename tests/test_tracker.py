@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cases_events as cases
@@ -124,6 +125,34 @@ def test_contact_that_is_open_when_the_movie_ends_is_composite():
     results, events = run(touching(5, lasting=0))
     assert events == []
     assert [r.ids[r.particles.composite].tolist() for r in results] == [[]] * 8 + [[1]] * 5
+
+
+@pytest.mark.parametrize("radii", [(12.0, 10.0), (10.0, 12.0), (11.0, 11.0), (14.0, 6.0), (25.0, 24.0)])
+@pytest.mark.parametrize("frames", [1, 4, 8])
+def test_particles_in_contact_may_be_kept_apart(frames, radii):
+    movie = touching(frames, *radii)
+    results, events = run(movie, replace(EVENTS, in_contact="split"))
+    assert events == []
+    ids = sorted(results[0].ids.tolist())
+    y, x, area = ({i: [] for i in ids} for _ in range(3))
+    for r in results:
+        assert sorted(r.ids.tolist()) == ids
+        assert r.particles.label.tolist() == list(range(1, len(ids) + 1))
+        assert r.runs.n_labels == len(ids)
+        assert not r.particles.composite.any()
+        for k, i in enumerate(r.ids.tolist()):
+            for column, values in ((y, r.particles.y), (x, r.particles.x), (area, r.particles.area_px)):
+                column[i].append(float(values[k]))
+    for i in ids:
+        # Each stays where it was (the second moves by 5 px) and keeps its area while both touch.
+        assert np.ptp(y[i]) < 0.5
+        assert np.ptp(x[i]) < 6.5
+        assert np.ptp(area[i]) < 0.1 * max(area[i])
+
+
+def test_contact_that_is_open_when_the_movie_ends_may_be_kept_apart():
+    results, _ = run(touching(5, lasting=0), replace(EVENTS, in_contact="split"))
+    assert all(sorted(r.ids.tolist()) == [0, 1, 2, 3] for r in results)
 
 
 @pytest.mark.parametrize("speed", [1.0, 2.5])
@@ -265,10 +294,30 @@ def test_wherever_a_contact_is_cut_the_same_is_given(movie, survivor):
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@example(seed=52914, cut=17, survivor="new")
-@given(seed=st.integers(0, 10**6), cut=st.integers(1, 23), survivor=st.sampled_from(["new", "larger"]))
-def test_wherever_a_busy_movie_is_cut_the_same_is_given(seed, cut, survivor):
-    assert_the_same_wherever_cut(busy(seed), EventOptions(birth_frames=4, contact_frames=6, survivor=survivor), [cut])
+@example(seed=52914, cut=17, survivor="new", in_contact="composite")
+@given(
+    seed=st.integers(0, 10**6),
+    cut=st.integers(1, 23),
+    survivor=st.sampled_from(["new", "larger"]),
+    in_contact=st.sampled_from(["composite", "split"]),
+)
+def test_wherever_a_busy_movie_is_cut_the_same_is_given(seed, cut, survivor, in_contact):
+    options = EventOptions(birth_frames=4, contact_frames=6, survivor=survivor, in_contact=in_contact)
+    assert_the_same_wherever_cut(busy(seed), options, [cut])
+
+
+def test_kept_apart_every_frame_has_each_particle_once_and_all_its_pixels():
+    cut = 0
+    for seed in range(30):
+        movie = busy(seed, 40)
+        together, _ = run(movie, EventOptions(birth_frames=4, contact_frames=6))
+        split, _ = run(movie, EventOptions(birth_frames=4, contact_frames=6, in_contact="split"))
+        for a, b in zip(together, split, strict=True):
+            assert len(set(b.ids.tolist())) == len(b.ids) == b.runs.n_labels == len(b.particles)
+            assert b.particles.area_px.sum() == a.particles.area_px.sum()
+            assert a.events == b.events
+            cut += len(b.ids) - len(a.ids)
+    assert cut > 100
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,20 @@ def without(pairs: NDArray[np.void], lone: NDArray[np.int64]) -> NDArray[np.void
     """Return the pairs of other particles than these."""
     gone = set(lone.tolist())
     return pairs[[p not in gone for p in pairs["lone"].tolist()]] if len(pairs) and gone else pairs
+
+
+class Contact(NamedTuple):
+    """Several particles that are seen as one outline, for a while.
+
+    `members` holds id, y, x (px, when last seen) and area (px²) of each; the place of the one whose track goes on is
+    not known (NaN). `only` says that the track that goes on stood for nothing else before, so that it is no member.
+    """
+
+    track: int
+    begin: int
+    larger: int
+    only: bool
+    members: tuple[tuple[int, float, float, float], ...]
 
 
 class OpenEnds:
@@ -99,9 +113,14 @@ class OpenEnds:
         first = self._histories.tracks["first_frame"]
         return merger.fresh and bool(first[self._histories.row_of(merger.other)] == merger.frame)
 
-    def largest(self, merger: Merger) -> int:
-        """Return the track of the largest particle in contact, the smaller id on a tie."""
-        areas = {p: float(self._histories.sightings(self._histories.row_of(p), 1)[-1, 3]) for p in merger.guests}
+    def contact(self, merger: Merger) -> Contact:
+        """Describe a merger that is, or was, no more than a contact."""
+        members = []
+        for guest in merger.guests:
+            _, _, _, area, y, x = self._histories.sightings(self._histories.row_of(guest), 1)[-1].tolist()
+            members.append((guest, y, x, area))
         if not merger.fresh:
-            areas[merger.other] = merger.pairs[0].last
-        return min(areas, key=lambda p: (-areas[p], p))
+            members.append((merger.other, np.nan, np.nan, merger.pairs[0].last))
+        # The smaller id on a tie.
+        larger = min(members, key=lambda m: (-m[3], m[0]))[0]
+        return Contact(merger.other, merger.frame, larger, self.only_together(merger), tuple(members))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.events import verdicts
-from insitu.events.contacts import OpenEnds, without
+from insitu.events.contacts import Contact, OpenEnds, without
 from insitu.events.evidence import PAIR, Outlines, follow, gather
 from insitu.events.histories import Histories, columns_of
 from insitu.events.mergers import Lone, pairs_of, source_of
@@ -49,9 +49,8 @@ class EventDetector:
     flags : tuple of str
         Remarks on the last step: ``"most particles vanished"`` (more than half of more than ten: such a frame decides
         no event).
-    partings : list of tuple
-        Contacts that ended in the last step: the track that stood for the particles, its first frame as such, the first
-        frame after, the track of the largest of the particles, and whether it stood for nothing else before.
+    partings : list of Contact
+        Contacts that ended in the last step.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class EventDetector:
         self._held = 0
         self._drift = (0.0, 0.0)
         self.flags: tuple[str, ...] = ()
-        self.partings: list[tuple[int, int, int, int, bool]] = []
+        self.partings: list[Contact] = []
         self._began: dict[int, int] = {}
 
     @property
@@ -97,10 +96,9 @@ class EventDetector:
         """Return the frame in which a track was first seen, or the present one for a track that has ended."""
         return self._began.get(track, self._frame)
 
-    def open_contacts(self) -> list[tuple[int, int, int, bool]]:
-        """Return the contacts open now, as in `partings`, without the frame after."""
-        ends = self._ends
-        return [(m.other, m.frame, ends.largest(m), ends.only_together(m)) for m in ends.contacts()]
+    def open_contacts(self) -> list[Contact]:
+        """Return the contacts open now."""
+        return [self._ends.contact(m) for m in self._ends.contacts()]
 
     def step(
         self, index: int, measured: Measured, ids: NDArray[np.int64], drift: tuple[float, float] = (0.0, 0.0)
@@ -198,7 +196,7 @@ class EventDetector:
         old, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         returned = now.ids[old[self._histories.tracks["absent"][rows[old]] > 0]]
         if len(returned):
-            self._part(index, returned, now.ids)
+            self._part(returned, now.ids)
             self._ends.drop(returned)
         self._histories.see(rows[old], index, columns[old], drift)
         if len(new):
@@ -212,16 +210,16 @@ class EventDetector:
         composite = np.isin(self.known, contacts) | self._histories.tracks["void"]
         return np.flatnonzero(chosen & ~composite)
 
-    def _part(self, index: int, returned: NDArray[np.int64], present: NDArray[np.int64]) -> None:
+    def _part(self, returned: NDArray[np.int64], present: NDArray[np.int64]) -> None:
         """Note the contacts that ended because particles returned, and take back what was seen of them as one."""
         histories = self._histories
         for m in self._ends.found(histories.rows_of(returned)):
             if m.fresh and m.other in present:
                 continue
-            row, only = histories.row_of(m.other), self._ends.only_together(m)
-            self.partings.append((m.other, m.frame, index, self._ends.largest(m), only))
+            row, contact = histories.row_of(m.other), self._ends.contact(m)
+            self.partings.append(contact)
             if m.fresh:
-                histories.tracks["void"][row] |= only
+                histories.tracks["void"][row] |= contact.only
                 self._ends.drop(np.array([m.other]))
                 self._births = self._births[self._births["lone"] != m.other]
             else:

@@ -1,0 +1,119 @@
+"""Cut the outline of several particles in contact into theirs, where discs of their areas would meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from insitu.types import Runs
+
+MOST_ROUNDS = 30
+
+
+def cut(
+    runs: Runs, label: int, centres: NDArray[np.float64], areas: NDArray[np.float64]
+) -> tuple[Runs, NDArray[np.int32], NDArray[np.int32]] | None:
+    """Divide one label among particles of known area.
+
+    Each pixel goes to the particle of least power distance |p - c|² - A/π: between two discs that is the line through
+    the points where their outlines cross, the neck. The centres are moved into the middle of what they got until
+    nothing changes (Lloyd's rule), so that they may lie where the particles were before they met.
+
+    Parameters
+    ----------
+    runs : Runs
+        Labelled.
+    label : int
+        The outline to cut.
+    centres : float64 array of shape (k, 2)
+        Centres y, x in mask px; one row may be NaN, then it is what the others leave of the centre of all.
+    areas : float64 array of shape (k,)
+        Areas before the contact in mask px.
+
+    Returns
+    -------
+    tuple or None
+        The runs, labelled anew in raster order of the first pixel; the new label of each old one (entry k - 1 for label
+        k, 0 for the one that was cut); the new labels of the k particles. Sums of counts are shared by the pixels of
+        each run. None if one of the particles would get no pixel.
+    """
+    whole = np.flatnonzero(runs.label == label)
+    length = (runs.stop - runs.start)[whole]
+    at = np.repeat(whole, length)
+    y = runs.row[at]
+    x = np.arange(len(at)) - np.repeat(np.cumsum(length) - length, length) + np.repeat(runs.start[whole], length)
+    part = _parts(np.column_stack([y, x]).astype(np.float64), centres, areas)
+    if part is None:
+        return None
+    first = np.append(0, np.flatnonzero((at[1:] != at[:-1]) | (part[1:] != part[:-1])) + 1)
+    size = np.diff(np.append(first, len(at)))
+    others = np.flatnonzero(runs.label != label)
+    row = np.concatenate([runs.row[others], y[first]])
+    start = np.concatenate([runs.start[others], x[first]])
+    named = np.concatenate([runs.label[others], runs.n_labels + 1 + part[first]])
+    order = np.lexsort((start, row))
+    old, place = np.unique(named[order], return_index=True)
+    number = np.zeros(runs.n_labels + 1 + len(areas), np.int32)
+    number[old[np.argsort(place)]] = np.arange(1, len(old) + 1)
+
+    def shared(sums: NDArray[Any] | None) -> NDArray[Any] | None:
+        return None if sums is None else np.concatenate([sums[others], _shared(sums, at, first, size)])[order]
+
+    divided = replace(
+        runs,
+        row=row[order].astype(np.int32),
+        start=start[order].astype(np.int32),
+        stop=np.concatenate([runs.stop[others], x[first] + size])[order].astype(np.int32),
+        label=number[named[order]],
+        n_labels=len(old),
+        intensity_sum=shared(runs.intensity_sum),
+        probability_sum=shared(runs.probability_sum),
+    )
+    return divided, number[1 : runs.n_labels + 1], number[runs.n_labels + 1 :]
+
+
+def _parts(
+    pixels: NDArray[np.float64], centres: NDArray[np.float64], areas: NDArray[np.float64]
+) -> NDArray[np.int64] | None:
+    """Return which particle each pixel (y, x) goes to, None if one gets none."""
+    middle = pixels.mean(axis=0)
+    unknown = np.isnan(centres[:, 0])
+    share = areas / areas.sum()
+    centres = np.where(unknown[:, None], 0.0, centres)
+    if unknown.any():
+        rest = middle - (share[:, None] * centres).sum(axis=0)
+        centres[unknown] = rest / share[unknown].sum()
+    else:
+        centres = centres + middle - (share[:, None] * centres).sum(axis=0)
+    part = np.full(len(pixels), -1)
+    for _ in range(MOST_ROUNDS):
+        away = ((pixels[:, None] - centres) ** 2).sum(axis=2) - areas / np.pi
+        before, part = part, np.argmin(away, axis=1)
+        count = np.bincount(part, minlength=len(areas))
+        if not count.all():
+            return None
+        if (part == before).all():
+            break
+        centres = np.column_stack([np.bincount(part, pixels[:, k], len(areas)) / count for k in (0, 1)])
+    return part
+
+
+def _shared(
+    sums: NDArray[Any], at: NDArray[np.int64], first: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Share the sum of each run among its pieces by their pixels; of integers nothing is lost or won."""
+    run = at[first]
+    begins = np.ones(len(run), np.bool_)
+    begins[1:] = run[1:] != run[:-1]
+    within = first - np.repeat(first[begins], np.diff(np.append(np.flatnonzero(begins), len(first))))
+    whole = np.bincount(at, minlength=len(sums))[run]
+    if sums.dtype.kind == "f":
+        return np.asarray(sums[run] * size / whole)
+    # Whole quotients and remainders apart: the product of a sum and a length could overflow.
+    much, rest = np.divmod(sums[run], whole)
+    return np.asarray(much * size + rest * (within + size) // whole - rest * within // whole)

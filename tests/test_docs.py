@@ -121,7 +121,7 @@ def test_the_site_loads_nothing_from_elsewhere(site):
 
 
 def test_formulas_are_drawn_by_the_browser_and_columns_are_described(site):
-    assert "<math" in (site / "explanation" / "e_events.html").read_text(encoding="utf-8")
+    assert "<math" in (site / "explanation" / "events.html").read_text(encoding="utf-8")
     tables = (site / "tables.html").read_text(encoding="utf-8")
     assert all(column.name in tables for table in TABLES.values() for column in table)
     python = (site / "reference" / "python.html").read_text(encoding="utf-8")

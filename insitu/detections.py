@@ -8,7 +8,7 @@ with a confidence above 0.5.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 class Tracked:
     """A table of detections, tracked: `particles` is it with ids; `events` and `tracks` as in a run, in px.
 
-    `frames` has ``frame, drift_y_px, drift_x_px`` of the used frames: the cumulative shift of the stage to subtract.
+    `frames` has ``frame, drift_y_px, drift_x_px, flags`` of the used frames: the cumulative shift of the stage to
+    subtract, and remarks as in a run (``"link candidates dropped"``, ``"most particles new"``, …).
     """
 
     particles: pd.DataFrame
@@ -50,11 +51,12 @@ class Tracked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Linked:
-    """Used frames and their rows in the sorted table; drift of each (n, 2); frames before which all tracks ended."""
+    """Used frames and their rows in the sorted table; drift (n, 2) and flags; frames before which all tracks ended."""
 
     frames: list[tuple[int, slice]]
     ids: NDArray[np.int64]
     drift: NDArray[np.float64]
+    flags: list[tuple[str, ...]]
     interrupted: set[int]
 
 
@@ -83,8 +85,8 @@ def track_table(
     memory_frames : int
         Used frames a particle may be unseen and keep its id.
     drift_range_px : float
-        Longest sudden step of the stage that is found before linking; 0 where the stage stands still, so that a common
-        motion of the particles is not taken for one.
+        Longest sudden step of the stage that is found before linking; 0 where it is known to stand still. What
+        particles wander by themselves is not taken for the stage; what nearly all of them move together is.
     frames : iterable of int, optional
         The frames that were looked at. One without a row is then an empty frame and uses up memory; by default frames
         without rows count as missing and use up nothing, but beyond `link.max_gap_frames` of them all tracks end.
@@ -176,13 +178,15 @@ def _linked(frames: list[tuple[int, slice]], places: NDArray[np.float64], link: 
     step = max(1, int(np.gcd.reduce(np.diff(numbers)))) if len(numbers) > 1 else 1
     linker, ids = OptimalLinker(link, frame_step=step), np.empty(len(places), np.int64)
     drift, interrupted = np.zeros((len(frames), 2)), set()
+    flags: list[tuple[str, ...]] = []
     for k, (frame, rows) in enumerate(frames):
         if k and (frame - frames[k - 1][0]) // step - 1 > link.max_gap_frames:
             linker.forget()
             interrupted.add(frame)
         ids[rows] = linker.step(frame, places[rows])
         drift[k] = linker.drift
-    return _Linked(frames, ids, drift, interrupted)
+        flags.append(linker.flags)
+    return _Linked(frames, ids, drift, flags, interrupted)
 
 
 def _from_areas(
@@ -198,11 +202,12 @@ def _from_areas(
     size, origin = _region(places, area, link.search_range_px, shape)
     detector = EventDetector(options, size, link.memory_frames, link.blank_frames)
     happened: list[Event] = []
-    for (frame, rows), shift in zip(linked.frames, linked.drift.tolist(), strict=True):
+    for k, ((frame, rows), shift) in enumerate(zip(linked.frames, linked.drift.tolist(), strict=True)):
         if frame in linked.interrupted:
             happened += detector.interrupt(frame)
         measured, kept = discs(places[rows], area[rows], size, origin)
         happened += detector.step(frame, measured, linked.ids[rows][kept], (shift[0], shift[1]))
+        linked.flags[k] += detector.flags
     return [*happened, *detector.finish()]
 
 
@@ -303,17 +308,18 @@ def _event_table(events: Sequence[Event]) -> pd.DataFrame:
     from insitu.schema import EVENTS
 
     names = [c.name for c in EVENTS if c.name not in {"event", "time_s"}]
-    columns: dict[str, Any] = {name: [asdict(e)[name] for e in events] for name in names}
+    columns: dict[str, Any] = {name: [getattr(e, name) for e in events] for name in names}
     for name in ("contact_frame", "gap_px", "approach_px_per_frame", "volume_balance"):
         columns[name] = np.array([np.nan if v is None else v for v in columns[name]], np.float64)
     return pd.DataFrame({"event": np.arange(len(events), dtype=np.int64), **columns})
 
 
 def _frame_table(linked: _Linked) -> pd.DataFrame:
-    """Return the drift of the used frames."""
+    """Return drift and flags of the used frames."""
     import pandas as pd
 
-    columns = {"drift_y_px": linked.drift[:, 0], "drift_x_px": linked.drift[:, 1]}
+    columns: dict[str, Any] = {"drift_y_px": linked.drift[:, 0], "drift_x_px": linked.drift[:, 1]}
+    columns["flags"] = pd.Series([list(flags) for flags in linked.flags], dtype=object)
     return pd.DataFrame({"frame": np.array([frame for frame, _ in linked.frames], np.int64), **columns})
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LARGEST_SUBNET = 200
 OVERSIZE = "link candidates dropped"
+MOST_NEW = "most particles new"
+MANY_NEW = 100  # new particles below which nothing is said
 
 
 def assignment(method: str = "optimal", shrinking: Shrinking | None = None) -> Assign:
@@ -60,7 +62,8 @@ class OptimalLinker:
     Attributes
     ----------
     flags : tuple of str
-        Remarks on the last step: ``"link candidates dropped"``. (`EventDetector` flags the blanked beam.)
+        Remarks on the last step: ``"link candidates dropped"``; ``"most particles new"`` where more than a hundred are
+        new and nine in ten of all (specks, or another field of view). (`EventDetector` flags the blanked beam.)
     """
 
     def __init__(self, options: LinkOptions, *, hold_blank: bool = True, frame_step: int = 1) -> None:
@@ -91,7 +94,7 @@ class OptimalLinker:
         Parameters
         ----------
         index : int
-            Position of the frame in the source's timeline.
+            Position of the frame in the source's timeline; one that does not rise counts as the next frame.
         positions : float64 array of shape (n, d)
             Positions in px; (y, x) in the engine, any d ≥ 1 in tables.
 
@@ -101,8 +104,9 @@ class OptimalLinker:
             Track id of each row, unique within the frame.
         """
         positions = np.ascontiguousarray(positions, np.float64)
-        usable = np.flatnonzero(np.isfinite(positions).all(axis=1))
-        seen = positions[usable]
+        finite = np.isfinite(positions)
+        usable = np.arange(len(positions)) if finite.all() else np.flatnonzero(finite.all(axis=1))
+        seen = positions if len(usable) == len(positions) else positions[usable]
         elapsed = max(1, (index - self._last) // self._frame_step) if self._last >= 0 else 1
         before, self._last = self._last, index
         self._drop_forgotten(positions.shape[1])
@@ -114,13 +118,15 @@ class OptimalLinker:
         self._leave_to_hosts(links)
         linked = links >= 0
         blank = self._most_vanished(linked)
-        self.flags = (OVERSIZE,) if dropped else ()
         self._held = self._held + 1 if blank else 0
         ids = np.full(len(positions), -1, np.int64)
         ids[usable[links[linked]]] = self._sources["ids"][linked]
         new = np.flatnonzero(ids < 0)
         ids[new] = np.arange(self._next, self._next + len(new))
         self._next += len(new)
+        known = len(self._sources["ids"]) > 0
+        many = known and len(new) > max(MANY_NEW, 9 * (len(positions) - len(new)))
+        self.flags = (OVERSIZE,) * bool(dropped) + (MOST_NEW,) * many
         held = blank and self._held <= self._blank_frames
         again = linked & voters
         self._compass.settle(ids[usable], seen, seen[links[again]] - self._sources["positions"][again], blank=held)
@@ -171,8 +177,13 @@ class OptimalLinker:
     def _drop_forgotten(self, n_dim: int) -> None:
         """Drop the sources whose memory has run out and that nobody awaits."""
         of = self._sources
-        keep = (of["age"] <= self._memory) | np.isin(of["ids"], self._awaited)
-        self._sources = {name: values[keep] for name, values in of.items()} if keep.any() else _sources(0, n_dim)
+        keep = of["age"] <= self._memory
+        if len(self._awaited):
+            keep |= np.isin(of["ids"], self._awaited)
+        if not keep.any():
+            self._sources = _sources(0, n_dim)
+        elif not keep.all():
+            self._sources = {name: values[keep] for name, values in of.items()}
 
     def _look(self, sources: NDArray[np.float64], seen: NDArray[np.float64], last: NDArray[np.bool_]) -> None:
         """Look for a step of the stage: by the particles of the last frame, then by those that it did not show.
@@ -186,7 +197,7 @@ class OptimalLinker:
 
     def _corrected(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return positions without the shift of the stage."""
-        return positions - self._compass.shift if positions.shape[1] == 2 else positions
+        return positions - self._compass.shift if positions.shape[1] == 2 else positions.copy()
 
     def _expected(self, index: int) -> NDArray[np.float64]:
         """Return where the sources are looked for in a frame: where they were, or where their velocity took them."""

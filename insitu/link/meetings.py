@@ -12,6 +12,8 @@ which never exceeds 0.5: without areas nothing says that the one took up the oth
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -88,14 +90,17 @@ def _grouped(
     """Yield host, its guests and the confidence; hosts have places (n, 2) `apart` from the guests, and `together`."""
     if not len(guests) or not len(together):
         return
-    half = np.linalg.norm(guests[:, None] - apart, axis=2) / 2
-    off_middle = np.linalg.norm((guests[:, None] + apart) / 2 - together, axis=2)
-    way = np.linalg.norm(guests[:, None] - together, axis=2)
+    home = import_module(f"insitu.link.{'compiled' if find_spec('numba') else 'plain'}")
+    guest, near, _ = home.candidates(guests, together, reach)
+    half = np.linalg.norm(guests[guest] - apart[near], axis=1) / 2
+    off_middle = np.linalg.norm((guests[guest] + apart[near]) / 2 - together[near], axis=1)
     confidence = MOST_CERTAIN * (1 - off_middle / np.where(half > 0, half, np.inf))
-    confidence[(way > reach) | (off_middle >= half)] = 0
-    best = confidence.argmax(axis=1)
-    certain = confidence.max(axis=1)
-    for host in np.unique(best[certain > 0]):
-        members = np.flatnonzero((best == host) & (certain > 0))
-        members = members[np.argsort(-certain[members], kind="stable")]
-        yield int(host), members, float(certain[members].min())
+    # The most certain host of each guest; of equal ones the first.
+    order = np.lexsort((near, -confidence, guest))
+    order = order[off_middle[order] < half[order]]
+    order = order[np.append(True, guest[order][1:] != guest[order][:-1])[: len(order)]]
+    guest, near, confidence = guest[order], near[order], confidence[order]
+    by_host = np.lexsort((guest, -confidence, near))
+    for members in np.split(by_host, np.flatnonzero(np.diff(near[by_host])) + 1):
+        if len(members):
+            yield int(near[members[0]]), guest[members], float(confidence[members].min())

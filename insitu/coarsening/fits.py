@@ -24,6 +24,8 @@ MIN_WINDOWS = 5
 MIN_GROWTH = 1.5
 MIN_DELTA_AIC = 4.0
 MIN_SUPPORT = 0.9
+# the free exponent may lie this far from a whole one before that one is refused
+NEAR_ENOUGH = 0.3
 
 # what an exponent is compatible with; the same n never names one mechanism
 MEANING = {
@@ -117,14 +119,16 @@ def _mean_radius(curve: Curve, confidence: float) -> tuple[list[dict[str, Any]],
     aic_free = _aic(free, curve, n_effective, 3)
     support = _support(curve)
     best = min(aic, key=lambda n: aic[n])
-    verdict = _verdict(best, aic, aic_free, support, growth=_growth(laws[best]), n_free=float(free.n[0]))
+    low, high = _free_interval(curve, confidence)
+    verdict = _verdict(best, aic, support, _growth(laws[best]))
+    if verdict.n and aic[best] - aic_free >= MIN_DELTA_AIC:
+        verdict = _near_enough(verdict, float(free.n[0]), low, high)
     rows = []
     for n, law in laws.items():
         chosen = verdict.n == n
         row = _row(curve, law, confidence, n_effective, quantity="mean_radius", model=f"n{n}")
         row |= {"aic": aic[n], "delta_aic": aic[n] - aic[best], "support": support.get(n, np.nan)}
         rows.append(row | {"decided": chosen, "wording": f"{MEANING[n]}. {CAUTION}." if chosen else _not_chosen(n)})
-    low, high = _free_interval(curve, confidence)
     row = _row(curve, free, confidence, n_effective, quantity="mean_radius", model="free")
     row |= {"aic": aic_free, "delta_aic": aic_free - aic[best], "n_low": low, "n_high": high}
     rows.append(row | {"wording": "the exponent that fits best; it is a number, not a mechanism"})
@@ -208,9 +212,7 @@ def _free_interval(curve: Curve, confidence: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _verdict(
-    best: int, aic: dict[int, float], free: float, support: dict[int, float], *, growth: float, n_free: float
-) -> Verdict:
+def _verdict(best: int, aic: dict[int, float], support: dict[int, float], growth: float) -> Verdict:
     second = min((n for n in aic if n != best), key=lambda n: aic[n])
     if growth < MIN_GROWTH:
         return Verdict(
@@ -229,13 +231,18 @@ def _verdict(
             f"Not decided: n = {best} fits best, but in {100 * drawn:.0f} % of the bootstrap draws only "
             f"(below {100 * MIN_SUPPORT:.0f} %).",
         )
-    if aic[best] - free >= MIN_DELTA_AIC:
-        return Verdict(
-            None,
-            f"Not decided: none of n = 2, 3, 4 describes ⟨r⟩(t); the best exponent is {n_free:.1f}, "
-            "which no single law of this family has.",
-        )
     return Verdict(best, f"⟨r⟩(t) decides for {MEANING[best]}. {CAUTION}.")
+
+
+def _near_enough(verdict: Verdict, n_free: float, low: float, high: float) -> Verdict:
+    """Take a verdict back where the free exponent fits better and is another one, beyond its interval."""
+    if verdict.n is None or abs(n_free - verdict.n) <= NEAR_ENOUGH or low <= verdict.n <= high:
+        return verdict
+    return Verdict(
+        None,
+        f"Not decided: none of n = 2, 3, 4 describes ⟨r⟩(t); the best exponent is {n_free:.1f}, "
+        "which no single law of this family has.",
+    )
 
 
 def _growth(law: powerlaw.PowerLaw) -> float:

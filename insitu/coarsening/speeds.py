@@ -27,7 +27,7 @@ def growth(result: Individuals, gathered: Gathered, speeds: Rates, seen: Looks, 
     """Put the tables growth, critical and growth_correlation."""
     windows, options = gathered.windows, gathered.options
     if not len(speeds):
-        result.put("growth", {}, "no particle has four sizes in one time window")
+        result.put("growth", {}, "no particle has four sizes in one time window: fewer windows hold more")
         return
     of = gathered.records
     weight, total = (np.bincount(of["window"], of[name], len(windows)) for name in ("w", "wr"))

@@ -13,7 +13,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from docutils import nodes  # noqa: E402 - the path has to be set first
-from docutils.utils.math import latex2mathml, pick_math_environment  # noqa: E402 - same
+from docutils.utils.math import MathError, latex2mathml  # noqa: E402 - same
+from sphinx.util import logging  # noqa: E402 - same
 
 from insitu import __version__  # noqa: E402 - same
 from tools import reference  # noqa: E402 - same
@@ -46,19 +47,22 @@ html_math_renderer = "mathml"
 reference.write(HERE / "reference" / "generated")
 
 
-def _mathml(text: str, *, block: bool) -> str:
-    wrapped = text if not block else pick_math_environment(text) and text
-    math = latex2mathml.tex2mathml(wrapped, as_block=block)
-    return str(math)
+def _mathml(node: nodes.Element, *, block: bool) -> str:
+    """Return a formula as MathML; one that docutils cannot read is a warning that names its place."""
+    try:
+        return str(latex2mathml.tex2mathml(node.astext(), as_block=block))
+    except MathError as error:
+        logging.getLogger(__name__).warning("formula %r: %s", node.astext(), error, location=node)
+        return ""
 
 
 def _inline(translator: Any, node: nodes.math) -> None:  # noqa: ANN401 - Sphinx's translator
-    translator.body.append(_mathml(node.astext(), block=False))
+    translator.body.append(_mathml(node, block=False))
     raise nodes.SkipNode
 
 
 def _block(translator: Any, node: nodes.math_block) -> None:  # noqa: ANN401 - Sphinx's translator
-    translator.body.append(f'<div class="math">{_mathml(node.astext(), block=True)}</div>')
+    translator.body.append(f'<div class="math">{_mathml(node, block=True)}</div>')
     raise nodes.SkipNode
 
 

@@ -198,8 +198,12 @@ def _mean_correlations(windows: Sequence[Surroundings], rows: Sequence[NDArray[n
 
 
 def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    from scipy.stats import rankdata
-
-    p, q = rankdata(a), rankdata(b)
+    p, q = _ranks(a), _ranks(b)
     p, q = p - p.mean(), q - q.mean()
     return float(p @ q / np.sqrt((p @ p) * (q @ q)))
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rank of each value; equal ones share the mean of their ranks."""
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - 0.5 * (count - 1))[place], np.float64)

@@ -39,9 +39,9 @@ _EVENT_KINDS = ("coalescence", "dissolution")
 @quiet_option
 @debug_option
 def demo(*, out: str, frames: int, overwrite: bool, as_json: bool, quiet: bool) -> int:
-    """Simulate a movie with known truth, analyse it, and print how well that went.
+    """Simulate a movie with known truth, analyse it, print how well that went, and write a report.
 
-    Needs no data, no screen and no network. OUT holds the movie, its truth, the run, and scores.json.
+    Needs no data, no screen and no network. OUT holds the movie, its truth, the run with its report, and scores.json.
     """
     from insitu import __version__
     from insitu.settings import Settings
@@ -69,6 +69,8 @@ def demo(*, out: str, frames: int, overwrite: bool, as_json: bool, quiet: bool) 
     pictures = _pictures(folder / RUN, movie, console)
     tables = len(list((folder / RUN).glob("*.parquet")))
     console.result(f"wrote    {folder / RUN} · {' · '.join([*pictures, f'{tables} parquet tables'])}")
+    report = _report(folder / RUN, console)
+    console.result(f"report   {report}")
     console.result("try next insitu run MOVIE --nm-per-px 0.2 --fps 400")
     console.emit("end", out=str(folder), exit_code=summary.exit_code)
     console.result(str(folder))
@@ -125,7 +127,8 @@ def _analyse(movie: Path, out: Path, settings: Settings, console: Console) -> Ru
 def _pictures(out: Path, movie: Path, console: Console) -> list[str]:
     """Write overlay.png and overlay.mp4 and return their names; a picture that fails does not spoil the demo."""
     from insitu.read import open_source
-    from insitu.report.overlay import write_movie, write_still
+    from insitu.report.encoding import encoder
+    from insitu.report.overlay import write_gif, write_movie, write_still
     from insitu.results import open_run
 
     run, reader = open_run(out), open_source(movie)
@@ -133,10 +136,25 @@ def _pictures(out: Path, movie: Path, console: Console) -> list[str]:
     try:
         write_still(run, reader, out / "overlay.png")
         written.append("overlay.png")
-        made = write_movie(run, reader, out / "overlay.mp4", progress=Tally(console, "overlay", len(run.frames)))
-        written.append("overlay.mp4" + (f" (every {made.stride} frames)" if made.stride > 1 else ""))
+        if encoder() is None:
+            console.note("no overlay.mp4: no ffmpeg to write it with (pip install imageio-ffmpeg); a GIF instead")
+            made = write_gif(run, reader, out / "overlay.gif")
+        else:
+            made = write_movie(run, reader, out / "overlay.mp4", progress=Tally(console, "overlay", len(run.frames)))
+        written.append(made.path.name + (f" (every {made.stride} frames)" if made.stride > 1 else ""))
     except InsituError as error:
         console.note(f"no overlay: {error.message}; {error.hint}")
     finally:
         reader.close()
     return written
+
+
+def _report(out: Path, console: Console) -> Path:
+    """Write the coarsening statistics and the report, and return its path."""
+    from insitu.report.page import write_report
+    from insitu.results import open_run
+    from insitu.statistics import FOLDER, write
+
+    console.note("report   statistics, figures and one page")
+    write(open_run(out).coarsening(), out / FOLDER, command=f"insitu coarsening {out.name}", overwrite=True)
+    return write_report(out)

@@ -6,6 +6,7 @@ A figure function takes plain numpy columns and returns a `Drawn`: the matplotli
 
 from __future__ import annotations
 
+from insitu.figures.fates import displacements, number_balance, pair_correlation, survival
 from insitu.figures.frames import (
     EVENT_COLOURS,
     PALETTE,
@@ -20,6 +21,7 @@ from insitu.figures.frames import (
     overlay,
 )
 from insitu.figures.maps import Places, Strip, gallery, kymograph, track_map
+from insitu.figures.sizes import distributions, growth
 from insitu.figures.style import Drawn, Units, inline, save
 from insitu.figures.timelines import Trace, compared, counts, events_so_far, kinetics, traces
 
@@ -38,16 +40,22 @@ __all__ = [
     "compared",
     "count_of",
     "counts",
+    "displacements",
     "display_range",
+    "distributions",
     "event_colour",
     "events_so_far",
     "gallery",
+    "growth",
     "inline",
     "kinetics",
     "kymograph",
+    "number_balance",
     "outline",
     "overlay",
+    "pair_correlation",
     "save",
+    "survival",
     "traces",
     "track_map",
 ]

@@ -117,7 +117,7 @@ class Units:
     @property
     def per_area(self) -> str:
         """Unit of a number per area."""
-        return "µm⁻²" if self.area == "um2" else "per 10⁶ px²"
+        return "1/µm²" if self.area == "um2" else "1/10⁶ px²"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,6 +223,22 @@ def inline(svg: str, name: str, alt: str) -> str:
 def finite(values: Sequence[Any]) -> NDArray[np.float64]:
     """Return a column as float64; what is unknown (None, masked) is NaN, which matplotlib leaves out."""
     return np.array([np.nan if v is None else v for v in values], np.float64)
+
+
+def powers_of_ten(axes: Axes) -> None:
+    """Make both axes logarithmic with labels ``10⁻²`` that are plain text."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+    def label(value: float, _place: int) -> str:
+        power = math.log10(value) if value > 0 else math.nan
+        return f"10{str(round(power)).translate(raised)}" if abs(power - round(power)) < 1e-6 else ""
+
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(label))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def band(axes: Axes, x: NDArray[Any], low: Sequence[Any], high: Sequence[Any], shade: str) -> None:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from insitu.figures import Drawn
+    from insitu.figures import Drawn, Units
     from insitu.report.material import Material
 
 _MOST_TRACKS = 3000
+_NO_STATISTICS = "no coarsening statistics have been made"
 _PLOTTED_EVENTS = ("coalescence", "dissolution", "splitting", "nucleation", "appearance", "lost", "entering", "leaving")
 
 
@@ -34,7 +35,9 @@ def draw(material: Material) -> tuple[list[Drawn], list[tuple[str, str]]]:
         try:
             drawn.append(make(material))
         except Absent as why:
-            absent.append((what, str(why)))
+            # the statistics as a whole are missing: that is said once, not once a figure
+            if str(why) != _NO_STATISTICS:
+                absent.append((what, str(why)))
     return drawn, absent
 
 
@@ -54,7 +57,10 @@ def _over_time(material: Material) -> Drawn:
     if table is not None and len(table) > 1:
         fits = material.statistics.get("fits")
         laws = {} if fits is None else columns(fits)
-        return figures.kinetics(columns(table), laws, material.units, material.sensors)
+        units = material.study_units
+        return figures.kinetics(
+            columns(table), laws, units, material.sensors if units.time == material.units.time else ()
+        )
     if len(material.used) < 2:
         raise Absent(f"the run has {_frames(material)}, and a change needs two")
     if not len(material.rows):
@@ -111,6 +117,35 @@ def _kymograph(material: Material) -> Drawn:
     return figures.kymograph(image, times, at, material.units, material.run.calibration.nm_per_px)
 
 
+def _of_tables(
+    make: Callable[[dict[str, Any], dict[str, Any], Units], Drawn], table: str, beside: str
+) -> Callable[[Material], Drawn]:
+    """Return a maker of a figure from one table of the statistics, and a second one that may be absent."""
+
+    def made(material: Material) -> Drawn:
+        rows, extra = material.statistics.get(table), material.statistics.get(beside)
+        if rows is None or not len(rows):
+            raise Absent(_why_not(material, table))
+        return make(columns(rows), {} if extra is None else columns(extra), material.study_units)
+
+    return made
+
+
+def _why_not(material: Material, table: str) -> str:
+    """Return why the statistics have no such table: what they themselves say of it, else that it is not there."""
+    if not material.statistics:
+        return _NO_STATISTICS
+    word = table.replace("_", " ").rstrip("s")
+    for said in material.summary.get("not_computed") or []:
+        if word in str(said.get("what", "")).lower():
+            return str(said.get("why", ""))
+    return f"the statistics have no table '{table}'"
+
+
+def _alone(make: Callable[[dict[str, Any], Units], Drawn]) -> Callable[..., Drawn]:
+    return lambda rows, _beside, units: make(rows, units)
+
+
 def _frames(material: Material) -> str:
     n = len(material.used)
     return "no frame that could be used" if n == 0 else "one frame" if n == 1 else f"{n} frames"
@@ -118,7 +153,13 @@ def _frames(material: Material) -> str:
 
 _FIGURES: tuple[tuple[str, Callable[[Material], Drawn]], ...] = (
     ("mean radius and number of particles", _over_time),
+    ("size distributions", _of_tables(figures.distributions, "distributions", "distribution_fits")),
+    ("growth of single particles", _of_tables(figures.growth, "growth", "critical")),
+    ("number balance", _of_tables(_alone(figures.number_balance), "number_balance", "")),
     ("events so far", _events),
+    ("survival", _of_tables(figures.survival, "survival", "incidence")),
+    ("pair correlation", _of_tables(_alone(figures.pair_correlation), "pair_correlation", "")),
+    ("mean squared displacement", _of_tables(figures.displacements, "mobility", "mobility_fits")),
     ("map of the tracks", _tracks),
     ("kymograph", _kymograph),
     ("sensor traces", _sensors),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ _FEW = 3
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Beginning and end of a movie: particles a frame, mean radius of independent particles, and its interval."""
+    """Beginning and end of a movie: particles a frame, mean radius, and its 95 % interval where there is one."""
 
     number: tuple[float, float]
     radius: tuple[float | None, float | None]
@@ -42,19 +43,33 @@ class Ends:
 
 
 def ends(material: Material) -> Ends | None:
-    """Return the beginning and the end of the movie; None where no frame could be used."""
+    """Return the beginning and the end of the movie; None where no frame could be used.
+
+    The mean radius is that of the coarsening statistics where these have one, so that a page holds one value for it.
+    """
     used = material.used
     if not len(used):
         return None
     span = max(1, round(_ENDS * len(used)))
     numbers, radii, intervals, counts = [], [], [], []
-    for part in (used.iloc[:span], used.iloc[-span:]):
+    for part, when in ((used.iloc[:span], "first"), (used.iloc[-span:], "last")):
         numbers.append(float(part["n_particles"].mean()))
         per_particle = _sizes(material.rows, int(part["frame"].min()), int(part["frame"].max()))
-        radii.append(float(per_particle.mean()) if per_particle.size else None)
-        intervals.append(mean_interval(per_particle))
         counts.append(len(per_particle))
+        told = None if material.recalibrated else headline(material, f"mean_radius_{when}")
+        radii.append(told[0] if told else float(per_particle.mean()) if per_particle.size else None)
+        intervals.append(told[1] if told else mean_interval(per_particle))
     return Ends(_pair(numbers), _pair(radii), _pair(intervals), _pair(counts))
+
+
+def headline(material: Material, name: str) -> tuple[float, tuple[float, float] | None, str] | None:
+    """Return value, interval and unit of a headline number of the statistics; None where they have none."""
+    told = (material.summary.get("headline") or {}).get(name)
+    if not isinstance(told, dict) or not known(told.get("value")):
+        return None
+    low, high = (told.get(end, math.nan) for end in ("low", "high"))
+    interval = (float(low), float(high)) if known(low) and known(high) else None
+    return float(told["value"]), interval, str(told.get("unit", ""))
 
 
 def sentence(material: Material) -> str:
@@ -74,7 +89,7 @@ def sentence(material: Material) -> str:
     verb = _verb(*both.number)
     first, last = (said(round(number)) for number in both.number)
     change = f"{verb} {first}" if verb == "stayed at" else f"{verb} from {first} to {last}"
-    rest = _radius_clause(both, material.units.length) + _event_clause(material.events)
+    rest = _radius_clause(material, both) + _event_clause(material.events)
     return f"In {frames}{lasted} the number of particles in view {change}{rest}."
 
 
@@ -87,15 +102,13 @@ def numbers(material: Material) -> list[Number]:
 
 
 def _density(material: Material, both: Ends) -> Number:
-    table, units = material.statistics.get("kinetics"), material.units
-    name = units.name("number_density_per_{area}")
-    if table is not None and len(table) > 1 and {f"{name}_low", f"{name}_high"} <= set(table):
-        last = table.iloc[-1]
-        value, interval = within(last[name], last[f"{name}_low"], last[f"{name}_high"], units.per_area)
-        note = f"at the end; {said(table[name].iloc[0], units.per_area)} at the beginning"
-        return Number("particles per area", value, interval, note)
-    first, end = (said(round(number)) for number in both.number)
-    return Number("particles in view", end, "", f"counted at the end; {first} at the beginning")
+    first, last = (headline(material, f"number_density_{when}") for when in ("first", "last"))
+    if first and last and last[1]:
+        unit = last[2].replace("1/µm²", "µm⁻²")
+        value, interval = within(last[0], *last[1], unit)
+        return Number("particles per area", value, interval, f"at the end; {said(first[0], unit)} at the beginning")
+    start, end = (said(round(number)) for number in both.number)
+    return Number("particles in view", end, "", f"counted at the end; {start} at the beginning")
 
 
 def _mean_radius(material: Material, both: Ends) -> Number:
@@ -109,24 +122,19 @@ def _mean_radius(material: Material, both: Ends) -> Number:
 
 
 def _rate(material: Material) -> Number:
-    """Return the rate constant of the law that the statistics prefer, or how fast the mean radius changes."""
-    fits, units = material.statistics.get("fits"), material.units
-    if fits is not None and len(fits):
-        laws = fits[(fits["quantity"] == "mean_radius") & fits["model"].isin(["n2", "n3", "n4"])]
-        if len(laws) and laws["decided"].any():
-            best = laws[laws["decided"]].iloc[0]
-            unit = f"{units.length}{'²³⁴'[int(best['n']) - 2]}/{units.time}"
-            value, interval = within(best["K"], best.get("K_low"), best.get("K_high"), unit)
-            return Number(
-                f"coarsening rate K, n = {best['n']:.0f}", value, interval, "the data decide for this exponent"
-            )
+    """Return the rate constant of the law that the statistics decide for, or how fast the mean radius changes."""
+    law, exponent = headline(material, "K"), (material.summary.get("verdict") or {}).get("n")
+    if law and known(exponent):
+        low, high = law[1] or (None, None)
+        value, interval = within(law[0], low, high, law[2])
+        return Number(f"coarsening rate K, n = {exponent:.0f}", value, interval, "the data decide for this exponent")
     slope = _slope(material)
-    unit = f"{units.length}/{units.time}"
+    unit = f"{material.units.length}/{material.units.time}"
     if slope is None:
         return Number("growth of the mean radius", UNKNOWN, "", "needs three frames with particles away from the edge")
     value, interval = within(slope[0], slope[0] - slope[1], slope[0] + slope[1], unit)
-    law = "no exponent is decided for" if fits is not None and len(fits) else "slope over the whole movie"
-    return Number("growth of the mean radius", value, interval, law)
+    law_or_not = "slope over the whole movie" + ("; no growth law is decided for" if material.summary else "")
+    return Number("growth of the mean radius", value, interval, law_or_not)
 
 
 def _slope(material: Material) -> tuple[float, float] | None:
@@ -152,19 +160,15 @@ def _slope(material: Material) -> tuple[float, float] | None:
 
 
 def _mergers(material: Material) -> Number:
-    share = (material.summary.get("headline") or {}).get("share_of_coalescence")
-    if isinstance(share, dict) and known(share.get("value")):
-        interval = f"{percent(share.get('low'))} to {percent(share.get('high'))}" if known(share.get("low")) else ""
-        return Number("of the loss by coalescence", percent(share["value"]), interval, "the rest dissolved or left")
-    count = int((material.events["kind"] == "coalescence").sum())
+    events = material.events["kind"].value_counts()
+    count, gone = int(events.get("coalescence", 0)), int(events.get("dissolution", 0))
+    if share := headline(material, "coalescence_share"):
+        interval = f"{percent(share[1][0])} to {percent(share[1][1])}" if share[1] else ""
+        both = f"{counted(count, 'merger')}, {counted(gone, 'dissolution')}"
+        return Number("of the loss by coalescence", percent(share[0]), interval, both)
     low, high = poisson_interval(count)
-    gone = int((material.events["kind"] == "dissolution").sum())
-    return Number(
-        "mergers",
-        said(count),
-        f"{said(low, digits=2)} to {said(high, digits=2)}",
-        f"and {counted(gone, 'dissolution')}",
-    )
+    interval = f"{said(low, digits=2)} to {said(high, digits=2)}"
+    return Number("mergers", said(count), interval, f"and {counted(gone, 'dissolution')}")
 
 
 def _sizes(rows: pd.DataFrame, first: int, last: int) -> NDArray[np.float64]:
@@ -174,11 +178,12 @@ def _sizes(rows: pd.DataFrame, first: int, last: int) -> NDArray[np.float64]:
     return sizes
 
 
-def _radius_clause(both: Ends, unit: str) -> str:
-    first, last = both.radius
+def _radius_clause(material: Material, both: Ends) -> str:
+    """Return how the mean radius changed; a slope whose interval holds zero is no change."""
+    (first, last), unit, slope = both.radius, material.units.length, _slope(material)
     if first is None or last is None:
         return ""
-    if both.interval[1] and both.interval[0] and both.interval[1][0] < first < both.interval[1][1]:
+    if slope is not None and abs(slope[0]) <= slope[1]:
         return f", while their mean radius stayed near {said(last, unit)}"
     verb = "grew" if last > first else "shrank"
     return f", while their mean radius {verb} from {said(first)} to {said(last, unit)} ({_change(first, last)})"

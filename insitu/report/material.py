@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.errors import InsituError
+from insitu.figures import Units
 from insitu.report.overlay import source_of
 from insitu.report.sensors import sensors, units_of
 from insitu.results import open_run
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from insitu.figures import Trace, Units
+    from insitu.figures import Trace
     from insitu.results import Run
     from insitu.types import Reader
 
@@ -72,6 +73,20 @@ class Material:
     def used(self) -> pd.DataFrame:
         """Rows of the frames that could be used."""
         return self.frames[self.frames["status"] == "ok"]
+
+    @property
+    def study_units(self) -> Units:
+        """What the statistics are in: they may have been made with another calibration than the run."""
+        told = self.summary.get("units") or {}
+        length, time = str(told.get("length", self.units.length)), str(told.get("time", self.units.time))
+        return Units(length, time, "um2" if length == "nm" else "mpx")
+
+    @property
+    def recalibrated(self) -> bool:
+        """Whether the statistics were made with another pixel size or frame time than the run has."""
+        told, own = self.summary.get("calibration") or {}, self.run.calibration
+        now = {"nm_per_px": own.nm_per_px, "s_per_frame": own.s_per_frame}
+        return any(key in told and told[key] != value for key, value in now.items())
 
     @property
     def radius(self) -> str:

@@ -67,9 +67,11 @@ def within(value: Any, low: Any, high: Any, unit: str = "") -> tuple[str, str]: 
     largest = max(abs(float(v)) for v in (value, low, high))
     if width == 0 or largest == 0 or largest >= 1e5 or largest < 1e-3:
         return said(value, unit), f"{said(low)} to {said(high)}"
-    places = max(0, min(6, 1 - math.floor(math.log10(width))))
-    places = min(places, max(0, 3 - math.floor(math.log10(largest))))
-    texts = [_placed(float(v), places) for v in (value, low, high)]
+    # two digits of the half-width; a wide interval rounds to tens or hundreds
+    places = min(6, 1 - math.floor(math.log10(width)))
+    if places > 0:
+        places = min(places, max(0, 3 - math.floor(math.log10(largest))))
+    texts = [_placed(round(float(v), places), max(0, places)) for v in (value, low, high)]
     return joined(texts[0], unit), f"{texts[1]} to {texts[2]}"
 
 

@@ -79,6 +79,15 @@ def command(material: Material) -> str:
     return shlex.join(parts)
 
 
+def statistics_command(material: Material) -> str:
+    """Return the command that made the statistics, with names in place of paths; empty where there are none."""
+    told = material.summary.get("command")
+    if not isinstance(told, str):
+        return ""
+    words = [Path(word).name if "/" in word else word for word in shlex.split(told)]
+    return shlex.join(words)
+
+
 def script(material: Material) -> str:
     """Return five lines of Python that read this run."""
     return "\n".join(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 REPORT, FIGURES = "report.html", "figures"
 LARGEST_BYTES = 3_000_000
+_HALVES = ("pair_correlation", "msd")
 _GENERATOR = '<meta name="generator" content="insitu '
 _SECTIONS = (
     ("trust", "trust"),
@@ -47,6 +48,7 @@ class Shown:
     title: str
     caption: str
     files: str
+    half: bool  # narrow enough for two beside each other
     svg: Any  # markup that is not to be escaped again
 
 
@@ -68,6 +70,7 @@ class Part:
     changed: list[Changed] | str
     versions: list[tuple[str, str]]
     command: str
+    statistics: str
     script: str
     absent: list[tuple[str, str]]
     caveats: list[str]
@@ -179,6 +182,7 @@ def part_of(material: Material, *, key: str = "run", brief: bool = False) -> Par
         changed=origin.changed(material),
         versions=origin.versions(material),
         command=_clean(origin.command(material)),
+        statistics=_clean(origin.statistics_command(material)),
         script=_clean(origin.script(material)),
         absent=absent,
         caveats=[str(c) for c in summary.get("caveats") or []],
@@ -268,7 +272,7 @@ def _shown(made: Drawn, folder: Path, beside: Path) -> Shown:
     stem = (folder / made.name).relative_to(beside).as_posix()
     # what matplotlib wrote is markup: it escapes the texts that are in it
     markup = Markup(figures.inline(svg, made.name, made.alt))  # noqa: S704 - made here, not taken from a file
-    return Shown(made.title, made.caption, f"{stem}.svg, .png, .csv", markup)
+    return Shown(made.title, made.caption, f"{stem}.svg, .png, .csv", made.name in _HALVES, markup)
 
 
 def _meta(material: Material) -> str:

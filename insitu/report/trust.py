@@ -67,6 +67,9 @@ def _calibration(material: Material) -> list[Line]:
         lines.append(Line(PROBLEM, "frame time", "Unknown: time is counted in frames. Give --fps."))
     else:
         lines.append(Line(FINE, "frame time", f"{said(known_of.s_per_frame, 's/frame')}, from {known_of.s_source}."))
+    if material.recalibrated:
+        text = "The coarsening statistics were made with another pixel size or frame time than the run: they differ."
+        lines.append(Line(LOOK, "statistics", text))
     return lines
 
 

@@ -298,7 +298,8 @@ def test_demo_makes_analyses_grades_and_draws(call, tmp_path, monkeypatch, small
     monkeypatch.delenv("DISPLAY", raising=False)
     done = call("demo", "--frames", 12, "--quiet")
     assert (done.code, done.err) == (0, "")
-    assert [line[:9] for line in done.lines[:5]] == ["made     ", "analyse  ", "check    ", "wrote    ", "try next "]
+    first = [line[:9] for line in done.lines[:6]]
+    assert first == ["made     ", "analyse  ", "check    ", "wrote    ", "report   ", "try next "]
     out = tmp_path / "demo"
     assert done.lines[-1] == str(out)
     scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))
@@ -309,6 +310,10 @@ def test_demo_makes_analyses_grades_and_draws(call, tmp_path, monkeypatch, small
     run = out / "movie.insitu"
     assert (run / "overlay.png").stat().st_size > 10_000
     assert (run / "overlay.mp4").stat().st_size > 5_000
+    assert done.lines[4] == f"report   {run / 'report.html'}"
+    assert 50_000 < (run / "report.html").stat().st_size <= 3_000_000
+    assert (run / "coarsening" / "summary.json").is_file()
+    assert (run / "figures" / "kinetics.svg").is_file()
     assert {p.stem for p in run.glob("*.parquet")} == {"particles", "tracks", "events", "frames"}
     message, hint = call("demo", "--frames", 12).refused(2)
     assert message == f"'{out}' exists"
@@ -331,12 +336,10 @@ def test_demo_overwrites_only_a_demo(call, tmp_path, monkeypatch, small_demo):
 def test_demo_without_ffmpeg_says_so_and_goes_on(call, tmp_path, monkeypatch, small_demo):
     monkeypatch.chdir(tmp_path)
 
-    def absent():
-        raise RuntimeError("No ffmpeg exe could be found")
-
-    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", absent)
+    monkeypatch.setattr("insitu.report.encoding.encoder", lambda: None)
     done = call("demo", "--frames", 3)
     assert done.code == 0
-    assert "no overlay: no ffmpeg to write a movie with; pip install imageio-ffmpeg" in done.err
+    assert "no ffmpeg to write it with (pip install imageio-ffmpeg); a GIF instead" in done.err
     assert Path("demo/movie.insitu/overlay.png").is_file()
+    assert Path("demo/movie.insitu/overlay.gif").is_file()
     assert not list(Path("demo/movie.insitu").glob("*.mp4"))

@@ -1,4 +1,4 @@
-"""Linking against trackpy, and the cost of linking and events: ``python -m benchmarks.linking``.
+"""Linking against trackpy, the cost of linking, and flat memory of the tracker: ``python -m benchmarks.linking``.
 
 CPU time of this process, everything in one run, so that the ratios hold on any machine. Writes
 ``benchmarks/results/linking.md``.
@@ -17,12 +17,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pandas as pd
 
-from benchmarks.discs import Discs
-from insitu.events import EventDetector
 from insitu.link import OptimalLinker, link, link_iter
 from insitu.measure import measure
 from insitu.options import EventOptions, LinkOptions, MeasureOptions
 from insitu.runs import components, find_runs
+from insitu.tracker import Tracker
+from insitu.types import Frame, Header
 
 SIZE = 1800.0
 
@@ -97,32 +97,30 @@ def sweep() -> list[str]:
     return rows
 
 
-def cost(n: int, radius: float, frames: int = 150) -> str:
-    world = Discs(n=n, frames=frames, seed=5, radius=radius)
-    options = MeasureOptions(perimeter=False)
-    seen = [measure(components(find_runs(mask)), options) for mask in world.masks()]
-    linker, detector = OptimalLinker(LinkOptions()), EventDetector(EventOptions(), world.shape, 3)
-    spent, events = np.zeros((2, frames)), 0
-    for index, measured in enumerate(seen):
-        positions = np.column_stack([measured.particles.y, measured.particles.x])
-        begin = time.process_time_ns()
-        ids = linker.step(index, positions)
-        middle = time.process_time_ns()
-        events += len(detector.step(index, measured, ids))
-        spent[:, index] = middle - begin, time.process_time_ns() - middle
-    spent = spent[:, 10:] / 1e6
-    runs = np.mean([len(m.runs) for m in seen])
-    return (
-        f"| {len(seen[0].particles)}-{len(seen[-1].particles)} | {runs:.0f} | {events} | {spent[0].mean():.2f} | "
-        f"{spent[1].mean():.2f} | {spent.sum(axis=0).mean():.2f} | {np.median(spent.sum(axis=0)):.2f} |"
-    )
+def cost(n: int, movie: str, frames: int = 400) -> str:
+    """Time the linker with and without the vote, frame about; particles on 1792 × 1920 px, step 1 px, 1 % replaced."""
+    stream = walks(n, frames, 1.0, seed=2)
+    if movie == "jumps":
+        stream = [p + 25.0 * (k // 50) for k, p in enumerate(stream)]
+    if movie == "nothing common":
+        rng = np.random.default_rng(3)
+        stream = [rng.random((n, 2)) * SIZE for _ in range(frames)]
+    spent = []
+    for options in (LinkOptions(), LinkOptions(drift_range_px=0)):
+        linker = OptimalLinker(options)
+        each = np.zeros(frames)
+        for index, positions in enumerate(stream):
+            begin = time.process_time_ns()
+            linker.step(index, positions)
+            each[index] = (time.process_time_ns() - begin) / 1e6
+        spent += [each[10:].mean(), np.median(each[10:])]
+    return f"| {n} | {movie} | {spent[0]:.2f} | {spent[1]:.2f} | {spent[2]:.2f} |"
 
 
 def flat_memory(frames: int = 100_000) -> str:
     import psutil
 
-    rng, linker = np.random.default_rng(0), OptimalLinker(LinkOptions())
-    detector = EventDetector(EventOptions(), (96, 96), 3)
+    rng, tracker = np.random.default_rng(0), Tracker(LinkOptions(), EventOptions(), (96, 96))
     # A hundred frames with particles that come and go, seen again and again: tracks keep beginning and ending.
     seen = []
     for _ in range(100):
@@ -131,17 +129,20 @@ def flat_memory(frames: int = 100_000) -> str:
             mask[y : y + 6, x : x + 6] = True
         seen.append(measure(components(find_runs(mask)), MeasureOptions(perimeter=False)))
     process, at = psutil.Process(), {}
-    tracks = 0
+    tracks, events, state = 0, 0, {}
+    begin = time.process_time()
     for index in range(frames):
-        measured = seen[index % 100]
-        ids = linker.step(index, np.column_stack([measured.particles.y, measured.particles.x]))
-        detector.step(index, measured, ids)
-        tracks = max(tracks, int(ids.max(initial=0)) + 1)
-        if index in {frames // 10, frames - 1}:
+        for result in tracker.step(Frame(index, None, "ok", (), Header("squares", index)), seen[index % 100], None, ()):
+            tracks = max(tracks, int(result.ids.max(initial=0)) + 1)
+            events += len(result.events)
+        if index in {frames // 10, frames // 2, frames - 1}:
             at[index] = process.memory_info().rss / 1e6
-    first, last = at.values()
+            state[index] = sum(v.nbytes for v in tracker.state().values()) / 1e3
+    spent = 1e3 * (time.process_time() - begin) / frames
+    resident, kept = (" / ".join(f"{v:.1f}" for v in values.values()) for values in (at, state))
     return (
-        f"{tracks} tracks in {frames} frames: resident memory {first:.1f} MB after a tenth, {last:.1f} MB at the end."
+        f"Tracker (linker, events, look-ahead), {frames} frames, {tracks} particles, {events} events, {spent:.2f} ms a "
+        f"frame: resident memory {resident} MB after a tenth, after half, at the end; state {kept} kB."
     )
 
 
@@ -169,12 +170,13 @@ def main() -> None:
         "| --- | --- | --- | --- |",
         *sweep(),
         "",
-        "## Cost of linking and events (coarsening discs, 1792 × 1920)",
+        "## Cost of the linker with and without looking for drift (range 15 px, reach 100 px, 1 % replaced a frame)",
         "",
-        "| particles | runs | events | link ms/frame | events ms/frame | together, mean | together, median |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        cost(300, 11.0),
-        cost(1500, 8.0),
+        "With events: `benchmarks/results/events.md`. Nothing common: another field of view in every frame.",
+        "",
+        "| particles | movie | mean ms/frame | median ms/frame | mean without drift |",
+        "| --- | --- | --- | --- | --- |",
+        *(cost(n, movie) for n in (300, 1500, 3000) for movie in ("at rest", "jumps", "nothing common")),
         "",
         "## Memory",
         "",

@@ -11,7 +11,7 @@ import numpy as np
 
 from insitu.link import adaptive
 from insitu.link.adaptive import Shrinking
-from insitu.link.drift import FEWEST, Compass
+from insitu.link.drift import Compass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -186,13 +186,12 @@ class OptimalLinker:
             self._sources = {name: values[keep] for name, values in of.items()}
 
     def _look(self, sources: NDArray[np.float64], seen: NDArray[np.float64], last: NDArray[np.bool_]) -> None:
-        """Look for a step of the stage: by the particles of the last frame, then by those that it did not show.
+        """Look for a step of the stage: first by those of the last frame that were there before, then by all of it.
 
-        Of the last frame those are asked first of all that were there before, if they are enough.
+        Where these agree on nothing, those are asked that the last frame did not show.
         """
         settled = last & self._sources["settled"]
-        voters = settled if int(np.count_nonzero(settled)) >= FEWEST else last
-        if not self._compass.look(sources[voters], seen):
+        if not (self._compass.look(sources[settled], seen) or self._compass.look(sources[last], seen)):
             self._compass.look(sources[~last], seen)
 
     def _corrected(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:

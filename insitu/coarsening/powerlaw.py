@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 FREE_RANGE = (0.5, 12.0)
 _STEPS = 12
-_GRID = np.geomspace(*FREE_RANGE, 49)
+_GRID = np.geomspace(*FREE_RANGE, 25)
+# χ² is level at its minimum: ends this near to it are enough while exponents are compared
+_ROUGH, _FINE = 1e-4, 1e-11
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +49,12 @@ class PowerLaw:
 
 
 def fit(
-    t: NDArray[np.float64], r: NDArray[np.float64], weight: NDArray[np.float64], n: float | NDArray[np.float64]
+    t: NDArray[np.float64],
+    r: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    n: float | NDArray[np.float64],
+    *,
+    tolerance: float = _FINE,
 ) -> PowerLaw:
     """Fit r₀ and K for a given exponent.
 
@@ -61,6 +68,8 @@ def fit(
         1/variance of each radius, up to a factor.
     n : float or array of shape (B,)
         Exponent, above 0.
+    tolerance : float
+        Relative step of the ends below which the search stops.
     """
     n = np.broadcast_to(np.asarray(n, np.float64), (len(r),))
     power = n[:, None]
@@ -72,7 +81,7 @@ def fit(
         # never more than halfway to zero: the curve exists for positive ends only
         start = np.maximum(start + step_start, start / 2)
         end = np.maximum(end + step_end, end / 2)
-        if max(np.abs(step_start / start).max(), np.abs(step_end / end).max()) < 1e-12:
+        if max(np.abs(step_start / start).max(), np.abs(step_end / end).max()) < tolerance:
             break
     curve, _, _ = _curve(start[:, None], end[:, None], power, tau)
     residuals = r - curve
@@ -81,16 +90,17 @@ def fit(
 
 
 def fit_free(t: NDArray[np.float64], r: NDArray[np.float64], weight: NDArray[np.float64]) -> PowerLaw:
-    """Fit n, r₀ and K: the least χ² over n in 0.5…12, by a grid and parabolas through the three best; see `fit`."""
-    chi2 = np.stack([fit(t, r, weight, n).chi2 for n in _GRID], axis=1)
+    """Fit n, r₀ and K: the least χ² over n in 0.5…12, by a grid and golden section; see `fit`."""
+    chi2 = np.stack([fit(t, r, weight, n, tolerance=_ROUGH).chi2 for n in _GRID], axis=1)
     log_n = np.log(_GRID)
     best = np.clip(chi2.argmin(axis=1), 1, len(_GRID) - 2)
     low, high = log_n[best - 1], log_n[best + 1]
     # golden section between the neighbours of the best grid point
     ratio = (np.sqrt(5) - 1) / 2
-    for _ in range(18):
+    for _ in range(14):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        better = fit(t, r, weight, np.exp(left)).chi2 < fit(t, r, weight, np.exp(right)).chi2
+        sides = (fit(t, r, weight, np.exp(side), tolerance=_ROUGH).chi2 for side in (left, right))
+        better = next(sides) < next(sides)
         low, high = np.where(better, low, left), np.where(better, right, high)
     return fit(t, r, weight, np.exp((low + high) / 2))
 

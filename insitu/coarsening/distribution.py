@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DATYE = (
     "A size distribution alone proves no mechanism: distributions left by ripening and by coalescence are both fitted "
-    "by a log-normal (Datye et al. 2006, doi:10.1016/j.cattod.2005.10.007)."
+    "by a log-normal (Datye et al. 2006, doi:10.1016/j.cattod.2005.10.013)."
 )
 MIN_PARTICLES = 10
 _DRAWS = 999

@@ -37,7 +37,7 @@ def border_weight(
     """Return the inverse chance that a box of this size, thrown anywhere into the region, touches none of its edges.
 
     A large particle is more often cut by the border than a small one; weighting those inside by HW/((H−h−1)(W−w−1))
-    gives back the mean of the population (Miles, in Stochastic Geometry, 1974; Lantuéjoul, Microsc. Acta Suppl. 4, 1980).
+    gives back the mean of the population (Miles, Stochastic Geometry, 1974; Lantuéjoul, Microsc. Acta Suppl. 4, 1980).
 
     Parameters
     ----------

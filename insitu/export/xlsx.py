@@ -2,11 +2,13 @@
 
 `about` says where the numbers come from, `columns` what each column means. In a table's sheet the first row has the
 units, the second the names, and both stay in sight. Numbers are numbers whatever the decimal sign of the reader's
-language; what is unknown is an empty cell. Statistics that lie in the run (``coarsening/``) get sheets too.
+language; what is unknown is an empty cell. Statistics that lie in the run (``coarsening/``) get sheets too, and one,
+`findings`, of what they say.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import islice
 from tempfile import TemporaryDirectory
@@ -123,6 +125,8 @@ class _Book:
         """Write all sheets and close the file."""
         self._about(run)
         self._columns()
+        if not options.table:
+            self._findings(run.path / "coarsening" / "summary.json")
         for sheet in self._sheets:
             self._table(sheet, options)
         self._book.close()
@@ -149,6 +153,27 @@ class _Book:
                 ):
                     sheet.write_string(row, column, text)
                 row += 1
+
+    def _findings(self, path: Path) -> None:
+        """Write what the statistics say in numbers and in words, where they were made."""
+        try:
+            found: dict[str, Any] = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            return
+        sheet = self._book.add_worksheet("findings")
+        for column, (title, width) in enumerate((("", 30), ("value", 14), ("low", 14), ("high", 14), ("unit", 14))):
+            sheet.set_column(column, column, width)
+            sheet.write_string(0, column, title, self._bold)
+        sheet.freeze_panes(1, 0)
+        numbers = [
+            (name, *map(n.get, ("value", "low", "high", "unit"))) for name, n in found.get("headline", {}).items()
+        ]
+        words = [("verdict", (found.get("verdict") or {}).get("sentence"))]
+        words += [("caveat", text) for text in found.get("caveats", ())]
+        words += [("not computed", f"{item['what']}: {item['why']}") for item in found.get("not_computed", ())]
+        for row, values in enumerate([*numbers, *words], 1):
+            for column, value in enumerate(values):
+                _put(sheet, row, column, value)
 
     def _table(self, table: Sheet, options: ExportOptions) -> None:
         rows = _rows(table.batches)

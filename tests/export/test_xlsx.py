@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 
@@ -76,6 +77,38 @@ def test_a_text_is_never_a_formula_or_a_link(tmp_path):
     assert [c.value for c in cells] == texts
     assert {c.data_type for c in cells} == {"s"}
     assert not any(c.hyperlink for c in cells)
+
+
+def test_statistics_in_the_run_get_sheets_and_findings(tmp_path):
+    run = make_run(tmp_path / "run")
+    folder = run.path / "coarsening"
+    folder.mkdir()
+    field = pa.field("mean_radius_nm", pa.float64(), metadata={"unit": "nm", "meaning": "⟨r⟩"})
+    pq.write_table(pa.table([[2.5, None]], schema=pa.schema([field])), folder / "kinetics.parquet")
+    said = {
+        "headline": {"K": {"value": 3.5, "low": 3.0, "high": 4.0, "unit": "nm³/s"}, "r": {"value": 1.0, "unit": "nm"}},
+        "verdict": {"n": None, "sentence": "Not decided."},
+        "caveats": ["few"],
+        "not_computed": [{"what": "g(r)", "why": "one particle"}],
+    }
+    (folder / "summary.json").write_text(json.dumps(said), encoding="utf-8")
+    book = openpyxl.load_workbook(export(run, "xlsx", tmp_path / "t.xlsx"))
+    assert book.sheetnames[2:] == ["findings", "frames", "tracks", "events", "particles", "kinetics"]
+    assert list(book["findings"].iter_rows(min_row=2, values_only=True)) == [
+        ("K", 3.5, 3, 4, "nm³/s"),
+        ("r", 1, None, None, "nm"),
+        ("verdict", "Not decided.", None, None, None),
+        ("caveat", "few", None, None, None),
+        ("not computed", "g(r): one particle", None, None, None),
+    ]
+    assert [row[0].value for row in book["kinetics"]] == ["nm", "mean_radius_nm", 2.5]
+    assert ("kinetics", "mean_radius_nm", "nm", "⟨r⟩") in set(book["columns"].iter_rows(values_only=True))
+    assert (
+        "findings"
+        not in openpyxl.load_workbook(
+            export(run, "xlsx", tmp_path / "u.xlsx", ExportOptions(table="tracks"))
+        ).sheetnames
+    )
 
 
 def test_a_long_table_goes_on_in_further_sheets_and_says_so(run, tmp_path, monkeypatch):

@@ -53,11 +53,13 @@ def write_study(folder: Path, tables: Tables, summary: Mapping[str, Any], disk: 
             disk.write(partial / f"{name}.csv", _csv(table))
         disk.write(partial / SUMMARY, encode(summary))
         disk.sync_folder(partial)
-        disk.remove(folder)
-        disk.rename(partial, folder)
-        disk.sync_folder(folder.parent)
-    finally:
+    except BaseException:
         disk.remove(partial)
+        raise
+    # only once all is written does the old folder go
+    disk.remove(folder)
+    disk.rename(partial, folder)
+    disk.sync_folder(folder.parent)
 
 
 def study_table(name: str, columns: Mapping[str, Any], described: Sequence[Column]) -> pa.Table:

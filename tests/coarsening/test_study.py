@@ -1,5 +1,6 @@
 """A study as a whole, with the inputs that go wrong."""
 
+import errno
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from cases_coarsening import UNKNOWN, growing, particle_rows, world
 from insitu.coarsening.columns import TABLES, columns
 from insitu.coarsening.study import study
 from insitu.options import CoarseningOptions
+from insitu.store.disk import Disk
 from insitu.store.study import SUMMARY, write_study
 
 QUICK = CoarseningOptions(bootstrap=50)
@@ -82,6 +84,28 @@ def test_writing_again_replaces_the_folder_whole(tmp_path):
     written(study(world(particle_rows([0], [0], [9.0]), 1), QUICK), folder)
     assert not (folder / "old.csv").exists()
     assert not (folder / "fits.csv").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["coarsening"]
+
+
+def test_a_disk_that_fills_up_leaves_the_old_folder_whole(tmp_path):
+    folder = tmp_path / "coarsening"
+    written(good(), folder)
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+
+    class Full(Disk):
+        writes = 0
+
+        def put(self, descriptor, data):
+            self.writes += 1
+            if self.writes > 6:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            super().put(descriptor, data)
+
+    result = good()
+    tables = {n: (v, result.described(n)) for n, v in result.columns.items()}
+    with pytest.raises(OSError, match="No space"):
+        write_study(folder, tables, result.summary, Full())
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["coarsening"]
 
 

@@ -157,14 +157,14 @@ def _runs(
 
 def _groups(runs: Columns, confidence: float) -> Columns:
     """Return one row a group: the geometric mean of K over its runs, its interval from their scatter alone."""
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     rows = []
     for name in dict.fromkeys(runs["group"].tolist()):
         log = np.log(runs["K"][runs["group"] == name])
         m = len(log)
         spread = float(log.std(ddof=1)) if m > 1 else np.nan
-        reach = float(student.ppf((1 + confidence) / 2, m - 1)) * spread / np.sqrt(m) if m > 1 else np.nan
+        reach = float(stdtrit(m - 1, (1 + confidence) / 2)) * spread / np.sqrt(m) if m > 1 else np.nan
         centre = float(log.mean())
         rows.append({
             "group": name,
@@ -225,7 +225,7 @@ def line(x: NDArray[np.float64], y: NDArray[np.float64], error: NDArray[np.float
     doi:10.1016/0197-2456(86)90046-2); the interval is Student's, its variance scaled by the weighted residuals where
     these are larger (Knapp & Hartung 2003, doi:10.1002/sim.1482).
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     error = np.where(np.isfinite(error) & (error > 0), error, np.nan)
     # runs without an interval of their own count as the least certain of the others
@@ -245,7 +245,7 @@ def line(x: NDArray[np.float64], y: NDArray[np.float64], error: NDArray[np.float
         return Line(float(beta[1]), np.nan, np.nan, float(beta[0] - beta[1] * x.mean()), np.nan)
     covariance = np.linalg.inv(design.T @ (weight[:, None] * design))
     scale = max(1.0, float((weight * (y - design @ beta) ** 2).sum()) / spare)
-    reach = float(student.ppf((1 + confidence) / 2, spare)) * float(np.sqrt(covariance[1, 1] * scale))
+    reach = float(stdtrit(spare, (1 + confidence) / 2)) * float(np.sqrt(covariance[1, 1] * scale))
     slope = float(beta[1])
     return Line(slope, slope - reach, slope + reach, float(beta[0] - slope * x.mean()), float(np.sqrt(tau2)))
 

@@ -81,16 +81,22 @@ def moments(r: NDArray[np.float64], weight: NDArray[np.float64]) -> dict[str, fl
 
 
 def smooth(r: NDArray[np.float64], weight: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return a Gaussian kernel density (Silverman's width) at some radii; None where sizes do not scatter."""
-    from scipy.stats import gaussian_kde
+    """Return a Gaussian kernel density at some radii (M,); None where sizes do not scatter.
 
+    Its width is Silverman's, σ (3n/4)^(−1/5), with (Σw)²/Σw² for n (Silverman 1986, doi:10.1201/9781315140919).
+    """
     if len(r) < MIN_PARTICLES or r.std() < 1e-9 * r.mean():
         return None
     if len(r) > _KDE_PARTICLES:
         picked = np.linspace(0, len(r) - 1, _KDE_PARTICLES).astype(np.int64)
         order = np.argsort(r)[picked]
         r, weight = r[order], weight[order]
-    return np.asarray(gaussian_kde(r, "silverman", weights=weight)(at))
+    share = weight / weight.sum()
+    effective = 1 / float((share**2).sum())
+    variance = float((share * (r - share @ r) ** 2).sum()) / (1 - 1 / effective)
+    width = np.sqrt(variance) * (0.75 * effective) ** -0.2
+    z = (at[:, None] - r[None]) / width
+    return np.asarray(np.exp(-z * z / 2) @ share / (np.sqrt(2 * np.pi) * width))
 
 
 def _bins(

@@ -143,30 +143,6 @@ def _squares(place: NDArray[np.int64], w: NDArray[np.float64], n_windows: int) -
     return np.bincount(which % n_windows, weight**2, minlength=n_windows).astype(np.float64)
 
 
-def count_interval(
-    total: NDArray[np.float64], squares: NDArray[np.float64], confidence: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the interval of a weighted count: families come as a Poisson process.
-
-    Fay & Feuer 1997 (doi:10.1002/(SICI)1097-0258(19970415)16:7<791::AID-SIM500>3.0.CO;2-#): the exact Poisson interval
-    of (Σw)²/Σw² events, scaled.
-
-    Parameters
-    ----------
-    total, squares : float64 array of shape (n,)
-        Σ and Σ of squares of the weights of independent events; a count of 0 has the interval [0, 3.7] at 95 %.
-    confidence : float
-    """
-    from scipy.stats import gamma
-
-    tail = (1 - confidence) / 2
-    some = squares > 0
-    step = np.where(some, squares / np.where(total > 0, total, 1.0), 1.0)
-    events = np.where(some, total / step, 0.0)
-    low = np.where(some, gamma.ppf(tail, np.where(some, events, 1.0)), 0.0)
-    return np.asarray(low * step), np.asarray(gamma.ppf(1 - tail, events + 1) * step)
-
-
 def draws_of(bootstrap: FamilyBootstrap, pair: Sequence[str]) -> NDArray[np.float64] | None:
     """Return the draws of a ratio of two fields, or None where there is no bootstrap."""
     return None if bootstrap.why_none else bootstrap.ratio(pair[0], pair[1])

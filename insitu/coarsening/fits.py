@@ -174,7 +174,7 @@ def rate_interval(curve: Curve, law: powerlaw.PowerLaw, confidence: float, n_eff
     The bootstrap knows how another set of particles would have come out, the residuals what befalls whole frames
     (focus, threshold). Without a bootstrap the residuals alone remain, taken as autocorrelated.
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     K = float(law.K[0])
     error = powerlaw.rate_error(law, curve.t, curve.weight)
@@ -182,7 +182,7 @@ def rate_interval(curve: Curve, law: powerlaw.PowerLaw, confidence: float, n_eff
     if curve.draws is None:
         error *= np.sqrt(len(curve.t) / max(n_effective, 1.0))
         spare = max(1, round(n_effective) - 2)
-    reach = float(student.ppf((1 + confidence) / 2, spare)) * error
+    reach = float(stdtrit(spare, (1 + confidence) / 2)) * error
     if curve.draws is None:
         return K - reach, K + reach
     n = np.full(len(curve.draws), float(law.n[0]))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu.coarsening.families import count_interval, interval
+from insitu.coarsening.families import interval
+from insitu.coarsening.intervals import clustered_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,7 +128,7 @@ def _radius_interval(
 def _density_interval(
     bootstrap: FamilyBootstrap, confidence: float, total: dict[str, NDArray[Any]], area: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    low, high = count_interval(total["wr0"], bootstrap.squares, confidence)
+    low, high = clustered_interval(total["wr0"], bootstrap.squares, confidence)
     # composites are counted as one particle each; their number has no interval of its own
     rest = total["w_present"] - total["wr0"]
     return (low + rest) / area, (high + rest) / area

@@ -128,6 +128,12 @@ def test_few_particles_have_a_histogram_and_say_why_there_is_no_more():
     assert "2 particles" in absent[0].why
 
 
+def test_smooth_is_the_kernel_density_of_scipy():
+    rng = np.random.default_rng(2)
+    r, w, at = rng.normal(20, 3, 200), rng.uniform(1, 2, 200), np.linspace(10, 30, 7)
+    assert smooth(r, w, at) == pytest.approx(stats.gaussian_kde(r, "silverman", weights=w)(at))
+
+
 def test_smooth_thins_many_particles_without_moving_the_curve():
     r = np.random.default_rng(1).normal(20, 3, 60_000)
     at = np.linspace(12, 28, 9)

@@ -4,7 +4,7 @@ from cases_coarsening import CALIBRATED, REGION, UNKNOWN, event_rows, growing, p
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insitu.coarsening.families import MIN_FAMILIES, FamilyBootstrap, count_interval, families
+from insitu.coarsening.families import MIN_FAMILIES, FamilyBootstrap, families
 from insitu.coarsening.gather import gather
 from insitu.coarsening.kinetics import cap_volume, kinetics
 from insitu.coarsening.sums import weights
@@ -119,14 +119,6 @@ def test_grouping_many_families_keeps_the_interval(monkeypatch):
         table, *_ = table_of(world(rows, 1), bootstrap=3000)
         reach.append((table["mean_radius_{length}_high"] - table["mean_radius_{length}_low"])[0])
     assert reach[1] == pytest.approx(reach[0], rel=0.1)
-
-
-def test_the_interval_of_a_count_is_the_exact_one_of_poisson():
-    from scipy.stats import chi2
-
-    low, high = count_interval(np.array([0.0, 7.0]), np.array([0.0, 7.0]), 0.95)
-    assert low == pytest.approx([0, chi2.ppf(0.025, 14) / 2])
-    assert high == pytest.approx([chi2.ppf(0.975, 2) / 2, chi2.ppf(0.975, 16) / 2])
 
 
 def test_frames_of_one_particle_are_one_count():

@@ -128,10 +128,10 @@ class Meter:
 
 
 class Tally:
-    """Frames done by a verb that is no run: ``simulate  120/400 frames``."""
+    """What a verb that is no run has done: ``simulate  120/400 frames``."""
 
-    def __init__(self, console: Console, verb: str, total: int) -> None:
-        self._console, self._verb, self._total = console, verb, total
+    def __init__(self, console: Console, verb: str, total: int, noun: str = "frames") -> None:
+        self._console, self._verb, self._total, self._noun = console, verb, total, noun
         self._last = time.monotonic()
 
     def __call__(self, done: int) -> None:
@@ -142,7 +142,7 @@ class Tally:
             return
         self._last = now
         show = self._console.draw if self._console.terminal else self._console.note
-        show(f"{self._verb:<8} {done}/{self._total} frames")
+        show(f"{self._verb:<8} {done}/{self._total} {self._noun}")
 
 
 def in_words(progress: Progress) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from insitu.cli.console import Console, size
+from insitu.cli.console import Console, Tally, size
 from insitu.cli.parameters import debug_option, frame_range, json_option, quiet_option
 from insitu.errors import CommandError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from insitu.cli.parameters import FrameRange
+    from insitu.results import Run
 
 
 @click.command(short_help="write a run for other programs")
@@ -64,11 +65,27 @@ def export(
     opened = open_run(run)
     if not opened.finished:
         console.note("the run is not finished: what is safe so far is written")
-    options = ExportOptions(table=table, decimal=decimal, frames=frames, movie=movie, overwrite=overwrite)
+    tally = Tally(console, "export", *_extent(opened, form, table, frames))
+    options = ExportOptions(
+        table=table, decimal=decimal, frames=frames, movie=movie, overwrite=overwrite, progress=tally
+    )
     path = written(opened, form, out, options)
     console.emit("export", format=form, out=str(path), bytes=_bytes(path))
     console.result(f"{form} · {size(_bytes(path))}")
     console.result(str(path))
+
+
+def _extent(run: Run, form: str, table: str, frames: FrameRange | None) -> tuple[int, str]:
+    """Return how much there is to export, and of what."""
+    if form in {"fiji", "coco"}:
+        from insitu.export.planes import Planes
+
+        return len(Planes(run, frames)), "frames"
+    if form not in {"csv", "xlsx"}:
+        return sum(run.counts[status] for status in ("ok", "bad", "missing")), "frames"
+    tables = (run.particles, run.tracks, run.events, run.frames)
+    wanted = [t for t in tables if t.name == (table or "particles") or (form == "xlsx" and not table)]
+    return sum(len(t) for t in wanted), "rows"
 
 
 def _bytes(path: Path) -> int:

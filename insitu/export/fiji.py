@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 import zipfile
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from insitu.export.place import new_folder
 from insitu.export.planes import Planes, image_of, open_movie, require_space, rows_by_plane, statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from insitu.results import Run
     from insitu.types import Reader
 
+T = TypeVar("T")
 CLASSIC_BYTES = 2**32 - 2**25  # beyond, offsets in a classic TIFF may not hold; tifffile leaves the same margin
 MOST_ROIS = 65_535  # entries of a zip file that every version of Java reads
 _OURS = ("images.tif", "labels.tif", "README.txt")
@@ -63,12 +64,13 @@ def write(run: Run, out: Path, options: ExportOptions) -> None:
         each = planes.shape[0] * planes.shape[1]
         require_space(folder, len(planes) * each * (dtype.itemsize + 2))
         status = statuses(run)
-        images = (image_of(reader, f, status[f], dtype) for f in planes.frames)
+        shares = _Shares(len(planes), options.progress)
+        images = (image_of(reader, f, status[f], dtype) for f in shares.told(planes.frames))
         shown = _display(reader, planes, status)
         _stack(folder / "images.tif", images, planes, dtype, calibration(run, planes) | shown)
-        labels = (planes.labels(k) for k in range(len(planes)))
+        labels = (planes.labels(k) for k in shares.told(range(len(planes))))
         _stack(folder / "labels.tif", labels, planes, np.dtype(np.uint16), calibration(run, planes))
-        written = _write_rois(run, planes, folder, options)
+        written = _write_rois(run, planes, folder, options, shares)
         (folder / "README.txt").write_text(_readme(run, reader, planes, dtype, written), encoding="utf-8")
 
 
@@ -128,7 +130,23 @@ def _stack(
     )
 
 
-def _write_rois(run: Run, planes: Planes, folder: Path, options: ExportOptions) -> list[str]:
+class _Shares:
+    """Three passes over the planes, told as one."""
+
+    def __init__(self, planes: int, progress: Callable[[int], None] | None) -> None:
+        self._planes, self._progress, self._passes = planes, progress, 0
+
+    def told(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items of the next pass, and tell how much of all passes is done."""
+        before = self._passes * self._planes
+        self._passes += 1
+        for done, item in enumerate(items, 1):
+            yield item
+            if self._progress:
+                self._progress((before + done) // 3)
+
+
+def _write_rois(run: Run, planes: Planes, folder: Path, options: ExportOptions, shares: _Shares) -> list[str]:
     """Write the outlines; return the names of the files, more than one where there are very many."""
     total = len(run.particles)
     if options.frames is not None:
@@ -137,7 +155,7 @@ def _write_rois(run: Run, planes: Planes, folder: Path, options: ExportOptions) 
     written: list[str] = []
     archive: zipfile.ZipFile | None = None
     try:
-        for k, rois in _rois(run, planes):
+        for k, rois in shares.told(_rois(run, planes)):
             if archive is None or len(archive.filelist) + len(rois) > MOST_ROIS:
                 if archive is not None:
                     archive.close()
@@ -146,8 +164,6 @@ def _write_rois(run: Run, planes: Planes, folder: Path, options: ExportOptions) 
             for name, content in rois:
                 # A date of its own would make two exports of the same run differ.
                 archive.writestr(zipfile.ZipInfo(f"{name}.roi", (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
-            if options.progress:
-                options.progress(k + 1)
     finally:
         if archive is not None:
             archive.close()

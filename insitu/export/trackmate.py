@@ -98,13 +98,13 @@ def _spots(file: TextIO, run: Run, options: ExportOptions) -> None:
     timed = "time_s" in run.particles.columns
     file.write(f'<AllSpots nspots="{len(run.particles)}">\n')
     spot = 0
-    for frame, rows in by_frame(run, (*_NEEDED, "time_s") if timed else _NEEDED):
+    for done, (frame, rows) in enumerate(by_frame(run, (*_NEEDED, "time_s") if timed else _NEEDED), 1):
         file.write(f'<SpotsInFrame frame="{frame}">\n')
         file.writelines(_spots_of(frame, rows, spot, run.calibration.nm_per_px or 1.0))
         file.write("</SpotsInFrame>\n")
         spot += len(rows["frame"])
         if options.progress:
-            options.progress(frame + 1)
+            options.progress(done)
     file.write("</AllSpots>\n")
 
 

@@ -185,6 +185,13 @@ def test_what_does_not_fit_is_not_begun(filmed, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_progress_goes_from_nothing_to_all_frames(filmed, tmp_path):
+    seen = []
+    export(filmed[0], "fiji", tmp_path / "out", ExportOptions(progress=seen.append))
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1], len(seen)) == (0, 10, 30)
+
+
 def test_it_replaces_only_what_it_wrote(filmed, tmp_path):
     out = export(filmed[0], "fiji", tmp_path / "out")
     before = {p.name: p.read_bytes() for p in out.iterdir()}

@@ -7,7 +7,6 @@ with a confidence above 0.5.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,11 @@ import numpy as np
 from insitu.discs import discs
 from insitu.errors import CommandError
 from insitu.events import EventDetector
+from insitu.link.from_positions import Seen, events_from_positions
 from insitu.link.linker import OptimalLinker
-from insitu.link.meetings import MOST_CERTAIN, meetings
 from insitu.link.tables import position_columns, whole_frames
 from insitu.options import EventOptions, LinkOptions
 from insitu.tracks import TrackSummary
-from insitu.types import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from insitu.types import EventKind
+    from insitu.types import Event
 
     Region = tuple[tuple[int, int], tuple[int, int]]
 
@@ -112,7 +110,8 @@ def track_table(
     linked = _linked(_frames(times, frames), places, link)
     table["particle"] = linked.ids
     if area is None:
-        happened = _from_positions(times, linked, places, link, shape)
+        seen = Seen(times, linked.ids, places, np.array([frame for frame, _ in linked.frames], np.int64), linked.drift)
+        happened = events_from_positions(seen, link, shape)
     else:
         happened = _from_areas(linked, places, area, link=link, options=options or EventOptions(), shape=shape)
     columns = {"frame": times, "particle": linked.ids, "y": places[:, 0], "x": places[:, 1]}
@@ -224,81 +223,6 @@ def _region(
     low = [floor(v) - away for v in finite.min(axis=0)]
     high = [ceil(v) + away for v in finite.max(axis=0)]
     return (high[0] - low[0], high[1] - low[1]), (low[0], low[1])
-
-
-def _from_positions(
-    times: NDArray[np.int64],
-    linked: _Linked,
-    places: NDArray[np.float64],
-    link: LinkOptions,
-    shape: tuple[int, int] | None,
-) -> list[Event]:
-    """Say what positions alone can tell: who met whom, and who began or ended for no known reason."""
-    ids, drift = linked.ids, np.zeros_like(places)
-    for (_, of_frame), shift in zip(linked.frames, linked.drift, strict=True):
-        drift[of_frame] = shift
-    events: list[Event] = []
-    explained: set[tuple[bool, int]] = set()
-    last_frame = int(times[-1]) if len(times) else 0
-    for m in meetings(times, ids, places - drift, link.search_range_px):
-        y, x = (float(v) for v in (m.y, m.x) + linked.drift[_row_of(linked, m.frame)])
-        merged = m.kind == "coalescence"
-        explained |= {(merged, guest) for guest in m.guests}
-        before, after = ((m.host, *m.guests), (m.host,)) if merged else ((m.host,), (m.host, *m.guests))
-        decided = min(m.frame + (link.memory_frames if merged else 0), last_frame)
-        events.append(Event(m.kind, m.frame, decided, y, x, before, after, confidence=m.confidence, note=_NOTE))
-    finite = np.flatnonzero(np.isfinite(places).all(axis=1))
-    for ended, rows in ((False, _extreme(ids[finite], last=False)), (True, _extreme(ids[finite], last=True))):
-        for row in finite[rows].tolist():
-            particle, frame = int(ids[row]), int(times[row])
-            if (ended, particle) in explained or frame == int(times[-1 if ended else 0]):
-                continue
-            events.append(_alone(particle, frame, places[row], link, shape, ended=ended, last_frame=last_frame))
-    return sorted(events, key=lambda e: (e.frame, e.kind, e.parents, e.children))
-
-
-_NOTE = "from positions alone"
-
-
-def _row_of(linked: _Linked, frame: int) -> int:
-    """Return the place of a used frame."""
-    return bisect_left(linked.frames, frame, key=lambda f: f[0])
-
-
-def _extreme(ids: NDArray[np.int64], *, last: bool) -> NDArray[np.int64]:
-    """Return the first, or last, row of each id."""
-    rows = np.unique(ids[::-1] if last else ids, return_index=True)[1]
-    return np.asarray(len(ids) - 1 - rows if last else rows, np.int64)
-
-
-def _alone(
-    particle: int,
-    frame: int,
-    place: NDArray[np.float64],
-    link: LinkOptions,
-    shape: tuple[int, int] | None,
-    *,
-    ended: bool,
-    last_frame: int,
-) -> Event:
-    """Word a beginning or an end; within the search range of the border it may have crossed it."""
-    border = np.inf if shape is None else float(min(*place, *(np.array(shape) - 1 - place)))
-    near = border <= link.search_range_px
-    kind: EventKind = ("leaving" if near else "lost") if ended else ("entering" if near else "appearance")
-    confidence = MOST_CERTAIN / (1 + max(border, 0.0) / link.search_range_px) if near else MOST_CERTAIN / 2
-    who = (particle,)
-    decided = min(frame + 1 + link.memory_frames, last_frame) if ended else frame
-    return Event(
-        kind=kind,
-        frame=min(frame + 1, last_frame) if ended else frame,
-        decided_frame=decided,
-        y=float(place[0]),
-        x=float(place[1]),
-        parents=who if ended else (),
-        children=() if ended else who,
-        confidence=confidence,
-        note=_NOTE,
-    )
 
 
 def _event_table(events: Sequence[Event]) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,11 @@ def view(*, run: str, min_length: int, movie: str | None, dry_run: bool, as_json
     opened = open_run(run)
     if not dry_run and find_spec("napari") is None:
         raise CommandError("insitu view needs napari, which is not installed", _HINT)
+    if not dry_run and _no_screen():
+        raise CommandError(
+            "there is no screen here: DISPLAY is not set",
+            "log in with ssh -X, or take insitu export RUN fiji; --dry-run lists what would be shown",
+        )
     from insitu.view import layers_of
 
     found = layers_of(opened, min_length=min_length, movie=movie)
@@ -52,6 +59,12 @@ def view(*, run: str, min_length: int, movie: str | None, dry_run: bool, as_json
         console.result(f"{about['name']:<10} {kind:<7} {' × '.join(map(str, data.shape))}")
     if not dry_run:
         _show(found, opened.path.name)
+
+
+def _no_screen() -> bool:
+    """Say whether Qt would end the whole process because it finds no screen."""
+    wanted = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return sys.platform.startswith("linux") and not any(os.environ.get(name) for name in wanted)
 
 
 def _show(found: Layers, title: str) -> None:

@@ -58,6 +58,7 @@ def test_all_layers_are_added_to_a_viewer(call, analysed, monkeypatch):
     napari.run = lambda: shown.append("run")
     monkeypatch.setitem(sys.modules, "napari", napari)
     monkeypatch.setattr("insitu.cli.view.find_spec", lambda _name: object())
+    monkeypatch.setenv("DISPLAY", ":9")
     assert call("view", analysed, "--min-length", 2).code == 0
     assert [kind for _, kind in added] == ["image", "labels", "tracks", "points"]
     assert shown == ["movie.insitu", "run"]
@@ -72,9 +73,18 @@ def test_a_napari_without_a_window_is_told(call, analysed, monkeypatch):
     napari.Viewer = viewer
     monkeypatch.setitem(sys.modules, "napari", napari)
     monkeypatch.setattr("insitu.cli.view.find_spec", lambda _name: object())
+    monkeypatch.setenv("DISPLAY", ":9")
     done = call("view", analysed)
     assert done.code == 2
     assert done.err.splitlines()[-2:][0] == "error: napari has no window here: No Qt bindings could be found"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a screen is found otherwise elsewhere")
+def test_without_a_screen_there_are_two_lines(call, analysed, monkeypatch):
+    monkeypatch.setattr("insitu.cli.view.find_spec", lambda _name: object())
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    assert call("view", analysed).refused(2)[0] == "there is no screen here: DISPLAY is not set"
 
 
 def test_what_is_no_run_ends_with_3(call, tmp_path):

@@ -161,7 +161,8 @@ class Job:
         names = list(studies)
         groups = self.groups or tuple(f"{t:g} °C" for t in self.temperatures) or tuple(names)
         temperatures = dict(zip(names, self.temperatures, strict=True)) if self.temperatures else None
-        result = compare(studies, dict(zip(names, groups, strict=True)), temperatures, self.exponent)
+        by_name = dict(zip(names, groups, strict=True))
+        result = compare(studies, by_name, temperatures, self.exponent, self.options.confidence)
         write_comparison(result, studies, place, command=self.command, overwrite=overwrite)
         self.console.emit("comparison", out=str(place), **compared(result, studies))
         missing = [f"not computed: {a.what}: {a.why}" for a in result.absent]

@@ -162,6 +162,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
 }
 
 
+# made of sums that stream: the same to the last bit live, in any batches and merged in any order; all else needs the
+# whole run
+LIVE: dict[str, tuple[str, ...]] = {
+    "kinetics": tuple(
+        c.name for c in KINETICS if not c.name.endswith(("_low", "_high")) and c.name != "n_particles"
+    ),
+    "distributions": ("bin", "radius_low_{length}", "radius_high_{length}", "count", "weight", "density_per_{length}"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Units:
     """What lengths and times mean in one study, and how they follow from px and frames.

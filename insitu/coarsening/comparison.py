@@ -81,7 +81,7 @@ def compare(
     exponent : int, optional
         2, 3 or 4; by default the one that fits the runs best together (least ΣAIC).
     confidence : float
-        Coverage of the intervals.
+        Coverage of the intervals, those of the studies and those given.
     """
     n, told = (
         (exponent, f"K is taken with n = {exponent}, as asked for.") if exponent else _best(list(studies.values()))
@@ -179,13 +179,16 @@ def _groups(runs: Columns, confidence: float) -> Columns:
 
 def _arrhenius(result: Comparison, runs: Columns, confidence: float) -> None:
     """Add the table ``arrhenius``: K, and K·T where n = 3."""
+    from scipy.special import ndtri
+
     kelvin = runs["temperature_c"] + KELVIN
     distinct = len(np.unique(kelvin))
     if distinct < 2:
         result.absent.append(Absent("Arrhenius fit", f"{distinct} temperature(s) with K above 0; two are needed"))
         return
     # half the interval of ln K, as a standard error
-    error = (np.log(runs["K_high"]) - np.log(np.maximum(runs["K_low"], runs["K"] * 1e-3))) / (2 * 1.96)
+    reach = 2 * float(ndtri((1 + confidence) / 2))
+    error = (np.log(runs["K_high"]) - np.log(np.maximum(runs["K_low"], runs["K"] * 1e-3))) / reach
     rows = []
     for quantity in ("K", "K T")[: 2 if result.n == 3 else 1]:
         value = runs["K"] * (kelvin if quantity == "K T" else 1.0)

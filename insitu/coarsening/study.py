@@ -109,6 +109,7 @@ class Study:
             "verdict": asdict(self.verdict),
             "caveats": self.caveats,
             "not_computed": [asdict(a) for a in self.absent],
+            "live": {t: [units.name(n) for n in names] for t, names in columns.LIVE.items() if t in self.columns},
             "tables": {name: len(next(iter(c.values()))) for name, c in self.columns.items()},
         }
 

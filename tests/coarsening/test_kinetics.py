@@ -1,13 +1,16 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from cases_coarsening import CALIBRATED, REGION, UNKNOWN, event_rows, growing, particle_rows, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from insitu.coarsening.columns import LIVE
 from insitu.coarsening.families import MIN_FAMILIES, FamilyBootstrap, families
 from insitu.coarsening.gather import gather
 from insitu.coarsening.kinetics import cap_volume, kinetics
-from insitu.coarsening.sums import weights
+from insitu.coarsening.sums import FrameSums, weights
 from insitu.options import CoarseningOptions
 
 
@@ -81,6 +84,22 @@ def test_batches_change_no_bit_of_the_table(batch):
     whole, *_ = table_of(world(rows, 12, batch=10**6), bootstrap=20)
     cut, *_ = table_of(world(rows, 12, batch=batch), bootstrap=20)
     assert all(np.array_equal(whole[k], cut[k], equal_nan=True) for k in whole)
+
+
+def test_live_equals_batch_bit_for_bit():
+    """What a live page adds up frame by frame, in parts that are merged in any order, against the study afterwards."""
+    rows, _ = growing(n_frames=12, n=30, noise=0.02)
+    table, gathered, _ = table_of(world(rows, 12), bootstrap=0)
+    live = [FrameSums(REGION), FrameSums(REGION)]
+    for frame in range(12):
+        mine = rows["frame"] == frame
+        live[frame >= 7].add({k: v[mine] for k, v in rows.items()})
+    sums = live[1].merged(live[0]).at(np.arange(12))
+    again = dataclasses.replace(gathered, frames=sums)
+    none = FamilyBootstrap(gathered.records, gathered.family, 12, 0)
+    from_live = kinetics(again, none)
+    for name in LIVE["kinetics"]:
+        assert np.array_equal(from_live[name], table[name], equal_nan=True), name
 
 
 def test_families_are_the_connected_components_of_the_parent_graph():

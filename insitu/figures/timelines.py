@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +51,11 @@ class Trace:
     time: NDArray[np.float64]
     value: NDArray[np.float64]
 
+    def within(self, first: float, last: float) -> Trace:
+        """Return the trace between two times."""
+        inside = (self.time >= first) & (self.time <= last)
+        return replace(self, time=self.time[inside], value=self.value[inside])
+
     @property
     def label(self) -> str:
         """Name and unit for an axis."""
@@ -79,7 +84,7 @@ def kinetics(kinetics: Columns, fits: Columns, units: Units, sensors: Sequence[T
         _with_band(right, time, kinetics, density, INK)
         right.set(ylabel=f"particles ({units.per_area})")
         right.set_ylim(bottom=0)
-        _share_time([left, right], below, sensors, units)
+        _share_time([left, right], below, sensors, units, time)
     names = [n for n in (radius, density) for n in (n, f"{n}_low", f"{n}_high") if n in kinetics]
     table = {n: kinetics[n] for n in (units.name("time_{time}"), *names)}
     return Drawn(
@@ -116,7 +121,7 @@ def counts(frames: Columns, units: Units, sensors: Sequence[Trace] = ()) -> Draw
         left.set(ylabel=f"mean radius ({units.length})")
         right.set(ylabel="particles in the frame")
         right.set_ylim(bottom=0)
-        _share_time([left, right], below, sensors, units)
+        _share_time([left, right], below, sensors, units, time)
     return Drawn(
         "counts",
         figure,
@@ -243,9 +248,15 @@ def _two_over_sensors(sensors: Sequence[Trace]) -> tuple[Figure, tuple[Axes, Axe
     return figure, (grid[0, 0], grid[0, 1]), [list(grid[1:, 0]), list(grid[1:, 1])]
 
 
-def _share_time(tops: list[Axes], below: list[list[Axes]], sensors: Sequence[Trace], units: Units) -> None:
+def _share_time(
+    tops: list[Axes], below: list[list[Axes]], sensors: Sequence[Trace], units: Units, time: NDArray[np.float64]
+) -> None:
+    """Draw the sensors under the panels, over the time of the movie: what came before and after is left out."""
+    span = float(np.nanmin(time)), float(np.nanmax(time))
+    room = 0.03 * (span[1] - span[0]) or 1.0
     for top, panels in zip(tops, below, strict=True):
-        _draw_sensors(panels, sensors)
+        _draw_sensors(panels, [s.within(span[0] - room, span[1] + room) for s in sensors])
+        top.set_xlim(span[0] - room, span[1] + room)
         (panels[-1] if panels else top).set(xlabel=units.time_axis)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # visually clean outlines at a quarter of the bytes that the noise of the support would ask for
 _CRF = "26"
-_GREYS = 48
+_GREYS = 24
 
 
 def encoder() -> Literal["ffmpeg", "av"] | None:
@@ -65,8 +65,8 @@ def write_mp4(path: Path, size: tuple[int, int], fps: int, pictures: Pictures) -
         partial.unlink(missing_ok=True)
 
 
-def write_gif(path: Path, fps: int, pictures: Pictures) -> None:
-    """Write pictures as a GIF that repeats; `path` is replaced only once it is whole.
+def write_gif(path: Path, fps: int, pictures: Pictures, largest: int) -> None:
+    """Write pictures as a GIF that repeats, its longest side `largest` px; `path` is replaced only once it is whole.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def write_gif(path: Path, fps: int, pictures: Pictures) -> None:
     """
     partial = path.with_name(f"{path.stem}.tmp{path.suffix}")
     try:
-        partial.write_bytes(gif(fps, pictures))
+        partial.write_bytes(gif(fps, pictures, largest))
         partial.replace(path)
     except OSError as error:
         raise ResourceError(f"cannot write '{path}': {error}", "free some space, or choose another folder") from error
@@ -83,12 +83,16 @@ def write_gif(path: Path, fps: int, pictures: Pictures) -> None:
         partial.unlink(missing_ok=True)
 
 
-def gif(fps: int, pictures: Pictures) -> bytes:
+def gif(fps: int, pictures: Pictures, largest: int) -> bytes:
     """Return pictures as the bytes of a GIF: greys and the colours of tracks, without dithering, which costs bytes."""
     from PIL import Image
 
     table = _palette()
-    frames = [Image.fromarray(p).quantize(palette=table, dither=Image.Dither.NONE) for p in pictures]
+    frames = []
+    for pixels in pictures:
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+        frames.append(picture.quantize(palette=table, dither=Image.Dither.NONE))
     held = io.BytesIO()
     frames[0].save(held, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
     return held.getvalue()

@@ -106,7 +106,8 @@ def _density(material: Material, both: Ends) -> Number:
     if first and last and last[1]:
         unit = last[2].replace("1/µm²", "µm⁻²")
         value, interval = within(last[0], *last[1], unit)
-        return Number("particles per area", value, interval, f"at the end; {said(first[0], unit)} at the beginning")
+        start = within(first[0], *first[1], unit)[0] if first[1] else said(first[0], unit)
+        return Number("particles per area", value, interval, f"at the end; {start} at the beginning")
     start, end = (said(round(number)) for number in both.number)
     return Number("particles in view", end, "", f"counted at the end; {start} at the beginning")
 

@@ -19,7 +19,7 @@ from insitu.report.painter import Painter
 from insitu.report.sensors import at, sensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 MAX_FRAMES = 900
 PLAYED_FPS = 30
 GIF_BYTES = 5_000_000
-_GIF_FPS, _GIF_FRAMES, _GIF_PX = 12, 160, 480
+# painted large enough for its words, then made small: the noise of a micrograph costs bytes that a GIF has not
+_GIF_FPS, _GIF_FRAMES, _GIF_PAINTED_PX, _GIF_PX = 12, 160, 640, 400
 _SHORTEST_S = 4  # a movie of a few frames is slowed down to last so long
 _TAIL = 15  # shown frames: half a second
 _MOST_MARKS = 20
@@ -214,13 +215,13 @@ def write_gif(run: Run, reader: Reader, path: Path, *, most_bytes: int = GIF_BYT
         overlay = Overlay(run, reader, frames, max(2, round(_FLASH_S * _GIF_FPS)))
         stride = frames.step // int(run.info["geometry"]["step"])
         remark = f"every {stride} frames" if stride > 1 else ""
-        painter = Painter(overlay.scene(frames[0]), remark, largest=_GIF_PX)
-        probe = [painter(overlay.scene(f), overlay.ages(f)) for f in (frames[0], frames[-1])]
-        wanted = int(most_bytes * 0.95 / (len(encoding.gif(_GIF_FPS, probe)) / 2))
+        painter = Painter(overlay.scene(frames[0]), remark, largest=_GIF_PAINTED_PX)
+        probe = _pictures(overlay, painter, None, (frames[0], frames[-1]))
+        wanted = int(most_bytes * 0.95 / (len(encoding.gif(_GIF_FPS, probe, _GIF_PX)) / 2))
         if wanted >= len(frames) or len(frames) <= 2:
             break
         room = max(2, min(wanted, len(frames) - 1))
-    encoding.write_gif(path, _GIF_FPS, _pictures(overlay, painter, None))
+    encoding.write_gif(path, _GIF_FPS, _pictures(overlay, painter, None), _GIF_PX)
     return Made(path, len(frames), stride, _GIF_FPS)
 
 
@@ -267,9 +268,12 @@ def _shown(run: Run, planes: int, stride: int) -> range:
 
 
 def _pictures(
-    overlay: Overlay, painter: Painter, progress: Callable[[int], None] | None
+    overlay: Overlay,
+    painter: Painter,
+    progress: Callable[[int], None] | None,
+    frames: Sequence[int] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
-    for k, frame in enumerate(overlay.frames, 1):
+    for k, frame in enumerate(overlay.frames if frames is None else frames, 1):
         yield painter(overlay.scene(frame), overlay.ages(frame))
         if progress:
             progress(k)

@@ -152,7 +152,7 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> Path:
     else:
         shown = _shown(figures.compared(lines, units.pop()), out.with_name(f"{out.stem}_figures"), out.parent)
     labels = list(dict.fromkeys(n.label for part in parts for n in part.numbers))
-    return _write(out, Content(" · ".join(p.name for p in parts), parts, shown, why, labels))
+    return _write(out, Content(_joined([p.name for p in parts]), parts, shown, why, labels))
 
 
 def part_of(material: Material, *, key: str = "run", brief: bool = False) -> Part:
@@ -299,6 +299,11 @@ def _no_strips(material: Material) -> str:
     if "labels" in material.missing:
         return f"Events cannot be shown: {material.missing['labels']}."
     return "No merger, split, dissolution or nucleation was seen."
+
+
+def _joined(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return " · ".join(names[:most]) + more
 
 
 def _clean(text: str) -> str:

@@ -65,11 +65,9 @@ class Painter:
         for particle, tail in scene.tails.items():
             if len(tail) > 1:
                 draw.line([(x, y) for y, x in self._placed(tail)], figures.colour(particle), 1)
-        written: list[Box] = []
+        written = [self._note(draw, note, 8 + 20 * k) for k, note in enumerate(scene.notes)]
         for mark, age in zip(scene.marks, ages or [0.0] * len(scene.marks), strict=True):
             self._flash(draw, mark, age, written)
-        for k, note in enumerate(scene.notes):
-            draw.text((10, 8 + 20 * k), note, (255, 255, 255), self._text(), stroke_width=2, stroke_fill=(0, 0, 0))
         self._strip(draw, scene)
         return np.asarray(image)
 
@@ -112,6 +110,12 @@ class Painter:
             return
         written.append(box)
         draw.text((left, top), mark.kind, shade, font, stroke_width=2, stroke_fill=(0, 0, 0))
+
+    def _note(self, draw: ImageDraw, note: str, top: int) -> Box:
+        """Write a line in the upper left corner, and return its place, which words of events leave free."""
+        font = self._text()
+        draw.text((10, top), note, (255, 255, 255), font, stroke_width=2, stroke_fill=(0, 0, 0))
+        return 7, top, 13 + draw.textlength(note, font), top + 18
 
     def _strip(self, draw: ImageDraw, scene: Scene) -> None:
         """Write scale bar, caption and number of particles under the image; what has no room is left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,12 +58,15 @@ def still(material: Material, frame: int, *, barred: bool = True) -> Picture:
     """Return one frame with outlines, as JPEG; a barred one has the strip with scale bar and caption in it."""
     step = int(material.about["geometry"]["step"])
     overlay = Overlay(material.run, material.reader, range(frame, frame + 1, step), flash=1)
-    scene = overlay.scene(frame)
+    shown = overlay.scene(frame)
+    scene = replace(shown, notes=())
     painter = Painter(scene, largest=_LARGEST_PX)
     picture = painter(scene)
     count = figures.count_of(scene)
     told = f"{scene.caption}: {count} with outlines"
-    return _picture(picture, "", told) if barred else _picture(picture[: painter.inner[0]], scene.caption, told)
+    if barred:
+        return _picture(picture, " · ".join(shown.notes), told)
+    return _picture(picture[: painter.inner[0]], " · ".join([scene.caption, *shown.notes]), told)
 
 
 def strips(material: Material, most: int = MOST_EVENTS) -> list[Strip]:

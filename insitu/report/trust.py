@@ -125,6 +125,8 @@ def _drift(material: Material) -> list[Line]:
     farthest = float(np.hypot(*path.T).max())
     if not known(farthest):
         return []
+    if farthest == 0:
+        return [Line(FINE, "drift", "The picture did not drift.")]
     share = farthest / min(material.about["geometry"]["region"])
     text = f"The stage moved by up to {said(farthest * material.per_px, unit)} ({percent(share)} of the field)."
     return [Line(LOOK if share > _FAR_DRIFT else FINE, "drift", text)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def checked(path: Path) -> Page:
     assert "nan" not in attributes
     assert page.headings[0] == 1
     assert page.headings.count(1) == 1
-    assert all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False))
+    assert all(b - a <= 1 for a, b in pairwise(page.headings))
     assert len(source.encode()) <= 3_000_000
     return page
 

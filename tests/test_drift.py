@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insitu.link import compiled_shifts, plain_shifts
+from insitu.link import drift as drift_module
+from insitu.link import linker as linker_module
 from insitu.link.drift import Compass, vote
 from insitu.link.linker import OptimalLinker
 from insitu.options import EventOptions, LinkOptions
@@ -196,6 +198,24 @@ def test_compiled_medians_are_those_of_numpy(seed, n, m, whole):
     }.items():
         mine, theirs = (flat(getattr(home, name)(*arguments)) for home in (compiled_shifts, plain_shifts))
         np.testing.assert_array_equal(mine, theirs, err_msg=name)
+
+
+def test_without_numba_ids_and_drift_are_the_same(monkeypatch):
+    rng = np.random.default_rng(8)
+    at, seen = scattered(60), []
+    for index in range(40):
+        at = at + rng.normal(0, 1, at.shape)
+        seen.append((at + 0.7 * index + 30.0 * (index // 8))[rng.random(60) < 0.9])
+
+    def run() -> list[tuple[list[int], tuple[float, float]]]:
+        moving = OptimalLinker(LinkOptions(search_range_px=10))
+        return [(moving.step(index, positions).tolist(), moving.drift) for index, positions in enumerate(seen)]
+
+    compiled = run()
+    monkeypatch.setattr(drift_module, "_shifts", lambda: plain_shifts)
+    monkeypatch.setattr(linker_module, "find_spec", lambda name: None)
+    assert run() == compiled
+    assert compiled[-1][1][0] > 100
 
 
 # --- gaps ----------------------------------------------------------------

@@ -6,12 +6,14 @@ import logging
 import warnings
 from itertools import pairwise
 
+import cases_movies
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import insitu
 from insitu.errors import CommandError
 from insitu.link import OptimalLinker, adaptive, compiled, link, link_iter, plain
 from insitu.link.adaptive import Shrinking
@@ -197,6 +199,17 @@ def test_with_method_trackpy_the_linker_gives_the_same_ids(trackpy, memory, stop
     options = {"search_range_px": 9, "memory_frames": memory, "adaptive_stop_px": stop}
     for mine, theirs in zip(run(frames, **options), run(frames, method="trackpy", **options), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_engine_links_with_the_chosen_method_from_images_to_ids(trackpy):
+    movie = cases_movies.discs(frames=8)
+    chosen = {"link.search_range_px": 6.0, "link.predict": True, "link.adaptive_stop_px": 2.0}
+    ids = []
+    for method in ("optimal", "trackpy"):
+        settings = {**chosen, "link.method": method}
+        ids.append([r.ids.tolist() for r in insitu.stream(movie, model="classical", settings=settings)])
+    assert ids[0] == ids[1]
+    assert sorted(ids[0][0]) == sorted(ids[0][-1]) == list(range(5))
 
 
 def test_what_trackpy_gives_up_is_refused_with_a_way_out(trackpy):

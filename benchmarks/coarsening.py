@@ -138,7 +138,7 @@ def exponent(_place: Path, repeats: int = 200) -> list[str]:
         for n in (2, 3, 4):
             least = right = wrong = 0
             for _ in range(repeats):
-                options = CoarseningOptions(bootstrap=100)
+                options = CoarseningOptions(bootstrap=100, window_frames=1)
                 held = gather(growing(n, growth, 0.01, rng), options)
                 draws = FamilyBootstrap(held.records, held.family, len(held.windows), options.bootstrap)
                 table, verdict, _ = fits(kinetics(held, draws), draws, held.units, 0.95)

@@ -59,7 +59,7 @@ def tables(radius: np.ndarray) -> MemoryTables:
     return MemoryTables(StudyInfo(REGION, Calibration()), rows, pd.DataFrame(), events, frames)
 
 
-def coverage(_place: Path, repeats: int = 300) -> list[str]:
+def coverage(_place: Path, repeats: int = 200) -> list[str]:
     """Count how often K, ⟨r⟩, N and the free exponent lie in their intervals."""
     lines = [
         f"{repeats} repeats a row, 40 frames and windows, growth {GROWTH}, 500 draws. Bar: 90-99 %.",
@@ -94,7 +94,7 @@ def _row(n: int, case: tuple, repeats: int, truth: tuple, rng: np.random.Generat
     name, number, noise = case
     seen, true_mean, alive, true = truth
     hits: dict[str, list[float]] = {key: [] for key in ("K", "star", "free", "mean", "density", "right", "wrong")}
-    options = CoarseningOptions()
+    options = CoarseningOptions(window_frames=1)
     for repeat in range(repeats):
         drawn = rng.integers(0, seen.shape[1], rng.poisson(number))
         radius = seen[:, drawn] * (1 + noise * rng.normal(size=(FRAMES, 1)))

@@ -167,6 +167,9 @@ class StoreOptions:
     """How results are committed."""
 
     unit_frames: Annotated[int, Doc("Frames per commit unit.", ge=1, le=4096)] = 64
+    unit_ms: Annotated[
+        float, Doc("While watching: a unit that is not full is committed after so many ms.", gt=0.0, le=600000.0)
+    ] = 150.0
     shard_frames: Annotated[int, Doc("Label planes per zarr shard.", ge=1, le=4096)] = 64
     labels: Annotated[bool, Doc("Write label images (`labels.ome.zarr`).")] = True
     fsync: Annotated[bool, Doc("Wait for the disk at each commit; only a throw-away run should turn this off.")] = True
@@ -177,6 +180,9 @@ class ReadOptions:
     """How frames are fetched."""
 
     prefetch_frames: Annotated[int, Doc("Frames read ahead of the segmentation.", ge=1, le=4096)] = 8
+    batch_ms: Annotated[
+        float, Doc("While watching: longest wait in ms, from its first frame, for a batch to fill.", gt=0.0, le=60000.0)
+    ] = 100.0
     on_bad: Annotated[Literal["skip", "stop"], Doc("A frame that cannot be used: flag its row and go on, or stop.")] = (
         "skip"
     )
@@ -196,10 +202,10 @@ class CalibrationOptions:
 class CoarseningOptions:
     """How the statistics of a finished run are made; it changes nothing in the run, so it is no stage."""
 
-    windows: Annotated[int, Doc("Time windows of equal length for kinetics.", ge=1, le=1000)] = 40
-    growth_windows: Annotated[
-        int, Doc("Time windows in which the growth of single particles is a straight line.", ge=1, le=1000)
-    ] = 10
+    windows: Annotated[int, Doc("Time windows of equal length, at most.", ge=1, le=1000)] = 40
+    window_frames: Annotated[
+        int, Doc("Used frames in a window, at least, as long as there are 10 windows.", ge=1, le=1000000)
+    ] = 4
     distribution_windows: Annotated[
         int, Doc("Windows, evenly spread, that size distributions and distances are shown for.", ge=1, le=100)
     ] = 5

@@ -205,7 +205,8 @@ def in_words(study: Study, *, named: bool) -> str:
     """Return what came out: the verdict, the headline numbers with their intervals, and what could not be computed."""
     lines = [f"{study.info.name}:"] if named else []
     lines.append(study.verdict.sentence)
-    lines += [f"{name.replace('_', ' '):<26}{quantity(number)}" for name, number in study.headline.items()]
+    width = max((len(name) for name in study.headline), default=0) + 2
+    lines += [f"{name.replace('_', ' '):<{width}}{quantity(number)}" for name, number in study.headline.items()]
     lines += [f"not computed: {a.what}: {a.why}" for a in study.absent]
     return "\n".join(lines)
 

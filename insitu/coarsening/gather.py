@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from insitu.options import CoarseningOptions
 
 
+FEWEST_WINDOWS = 10
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Gathered:
     """A run, summed up.
@@ -61,7 +64,10 @@ class Gathered:
 def gather(tables: Tables, options: CoarseningOptions) -> Gathered:
     """Read the rows of a run once, in bounded memory, and sum them up."""
     info = tables.info
-    windows = Windows.of(*frame_times(tables), options.windows)
+    frame, time = frame_times(tables)
+    # a curve through time needs several windows, the speed of a particle several sizes in each
+    number = min(options.windows, max(len(frame) // options.window_frames, FEWEST_WINDOWS))
+    windows = Windows.of(frame, time, number)
     by_frame = sums.FrameSums(info.region, info.bin, options.detection_radius_px)
     by_track = TrackSums(windows)
     histogram = sums.SizeHistogram(max(1, len(windows)))

@@ -10,7 +10,7 @@ from insitu.options import CoarseningOptions
 def run(rate=1.0, noise=0.005, seed=0, exponent=3):
     """A run whose r³ grows by `rate` times its first value."""
     rows, _ = growing(n=40, exponent=exponent, growth=(1 + rate) ** (1 / exponent), noise=noise, seed=seed)
-    return study(world(rows, 40), CoarseningOptions(bootstrap=60))
+    return study(world(rows, 40), CoarseningOptions(bootstrap=60, window_frames=1))
 
 
 def test_the_activation_energy_of_a_temperature_series():

@@ -18,7 +18,7 @@ def law(n, growth=2.0, r0=7.0):
 
 
 def fitted(tables, **options):
-    options = CoarseningOptions(**options)
+    options = CoarseningOptions(window_frames=1, **options)
     gathered = gather(tables, options)
     bootstrap = FamilyBootstrap(gathered.records, gathered.family, len(gathered.windows), options.bootstrap)
     return fits(kinetics(gathered, bootstrap), bootstrap, gathered.units, options.confidence)

@@ -15,7 +15,7 @@ from insitu.options import CoarseningOptions
 
 
 def table_of(tables, **options):
-    gathered = gather(tables, CoarseningOptions(**options))
+    gathered = gather(tables, CoarseningOptions(window_frames=1, **options))
     bootstrap = FamilyBootstrap(
         gathered.records, gathered.family, len(gathered.windows), gathered.options.bootstrap, gathered.options.seed
     )
@@ -75,6 +75,15 @@ def test_bad_frames_do_not_count_and_no_window_is_empty():
     assert table["n_frames"].sum() == 8
     assert table["n_rows"].sum() == 160
     assert np.isfinite(table["mean_radius_{length}"]).all()
+
+
+def test_windows_hold_several_frames_as_long_as_there_are_ten():
+    held = []
+    for n_frames in (7, 12, 60, 400):
+        rows, _ = growing(n_frames=n_frames, n=2)
+        windows = gather(world(rows, n_frames), CoarseningOptions()).windows
+        held.append((len(windows), int(windows.n_frames.min())))
+    assert held == [(7, 1), (10, 1), (15, 4), (40, 10)]
 
 
 @given(batch=st.integers(1, 500))

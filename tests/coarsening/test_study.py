@@ -14,7 +14,7 @@ from insitu.options import CoarseningOptions
 from insitu.store.disk import Disk
 from insitu.store.study import SUMMARY, write_study
 
-QUICK = CoarseningOptions(bootstrap=50)
+QUICK = CoarseningOptions(bootstrap=50, window_frames=1)
 
 
 def good(**options):

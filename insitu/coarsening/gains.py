@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from insitu.coarsening.resampling import resampled_sums
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -76,7 +78,7 @@ def _of_window(
     both, at, then = np.intersect1d(before[0], after[0], assume_unique=True, return_indices=True)
     radius = before[1][at]
     gain = after[1][then] ** 3 - radius**3
-    near = {p: _next_to(p, snapshot, both) for _, p in events}
+    near = _next_to([p for _, p in events], snapshot, both)
     touched = np.zeros(len(both), np.bool_)
     for places in near.values():
         touched[places] = True
@@ -97,14 +99,25 @@ def _of_window(
     return rows
 
 
-def _next_to(particle: int, snapshot: Snapshot, known: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places in `known` of the neighbours of a particle; none if its surroundings are not complete."""
-    row = np.flatnonzero(snapshot.particle == particle)
+def _next_to(particles: Sequence[int], snapshot: Snapshot, known: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Return the places in `known` of the neighbours of each particle; none where its surroundings are not complete."""
     found = snapshot.neighbours
-    if not len(row) or not found.complete[row[0]]:
-        return np.zeros(0, np.int64)
-    ids = snapshot.particle[np.concatenate([found.second[found.first == row[0]], found.first[found.second == row[0]]])]
-    return np.flatnonzero(np.isin(known, ids))
+    one = np.concatenate([found.first, found.second])
+    other = np.concatenate([found.second, found.first])
+    order = np.argsort(one, kind="stable")
+    one, other = one[order], other[order]
+    place = np.searchsorted(known, snapshot.particle)
+    there = np.append(known, -1)[place] == snapshot.particle
+    row = {p: k for k, p in enumerate(snapshot.particle.tolist())}
+    near: dict[int, NDArray[np.int64]] = {}
+    for particle in particles:
+        k = row.get(particle, -1)
+        if k < 0 or not found.complete[k]:
+            near[particle] = np.zeros(0, np.int64)
+            continue
+        rows = other[slice(*np.searchsorted(one, [k, k + 1]))]
+        near[particle] = np.sort(place[rows[there[rows]]])
+    return near
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +143,9 @@ def excess_share(table: Columns, *, draws: int = 500, confidence: float = 0.95, 
     if n < FEWEST_EVENTS or draws < 20:
         return None
     extra, lost = table["gain_{length}3"] - table["expected_{length}3"], table["lost_{length}3"]
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=draws)
+    drawn = resampled_sums(np.stack([extra, lost], axis=1), draws, seed)
     tails = np.array([0.5 - 0.5 * confidence, 0.5 + 0.5 * confidence])
     value = float(extra.sum() / lost.sum())
     wider = np.sqrt(n / (n - 1.0)) * float(stdtrit(n - 1.0, tails[1]) / ndtri(tails[1]))
-    low, high = value + wider * (np.quantile(drawn @ extra / (drawn @ lost), tails) - value)
+    low, high = value + wider * (np.quantile(drawn[:, 0] / drawn[:, 1], tails) - value)
     return Excess(value, float(low), float(high), n)

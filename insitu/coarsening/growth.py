@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu.coarsening.resampling import resampled_sums
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,6 +23,8 @@ FEWEST_SIZES = 4
 """Sizes that a particle must have in a window for a speed with an error."""
 FEWEST_PARTICLES = 12
 """Speeds that a window must have for a critical radius."""
+SEARCHED = 1000
+"""Particles up to which the whole search is repeated in every draw."""
 NEAR = (0.6, 1.6)
 """Sizes, over the critical radius, whose speeds tell where the sign changes."""
 
@@ -145,13 +149,20 @@ def critical_radius(found: Rates, *, draws: int = 200, confidence: float = 0.95,
         return Critical(n=len(found), why="all particles have the same size")
     error = (found.rate_se[order] * r**2) ** 2
     noise = 1.0 / (error + np.median(error) + 1e-300) if np.median(error) > 0 else np.ones(len(r))
-    radius = _crossing(r, rate, noise, np.ones(len(r)))
+    radius = _crossing(r, rate, noise, np.ones(len(r), np.int64))
     if radius is None:
         return Critical(n=len(found), why=_no_crossing(rate))
     rng = np.random.default_rng(seed)
-    drawn = [_crossing(r, rate, noise, rng.multinomial(len(r), np.full(len(r), 1 / len(r)))) for _ in range(draws)]
-    kept = [d for d in drawn if d is not None]
-    if len(kept) < max(0.9 * draws, 2):
+    if len(r) <= SEARCHED:
+        times = rng.multinomial(len(r), np.full(len(r), 1 / len(r)), size=draws)
+        found_in = np.array([_crossing(r, rate, noise, t) or np.nan for t in times])
+    else:  # many particles: the range stays where it is
+        near = _near(r, radius)
+        found_in = radius * (
+            1.0 + _roots(resampled_sums(_parabola(r[near], rate[near], noise[near], radius), draws, seed))
+        )
+    kept = found_in[np.isfinite(found_in)]
+    if draws < 20 or len(kept) < 0.9 * draws:
         return Critical(radius, n=len(found))
     low, high = np.quantile(kept, [0.5 - 0.5 * confidence, 0.5 + 0.5 * confidence])
     return Critical(radius, float(low), float(high), len(found))
@@ -164,32 +175,52 @@ def _no_crossing(rate: NDArray[np.float64]) -> str:
 
 
 def _crossing(
-    r: NDArray[np.float64], rate: NDArray[np.float64], noise: NDArray[np.float64], weight: NDArray[Any]
+    r: NDArray[np.float64], rate: NDArray[np.float64], noise: NDArray[np.float64], times: NDArray[np.int64]
 ) -> float | None:
-    """Return where growth changes from negative to positive; arrays in order of `r`."""
-    total = np.cumsum(weight * rate)
+    """Return where growth changes from negative to positive; arrays in order of `r`, each row counting `times`."""
+    total = np.cumsum(times * rate)
     k = int(np.argmin(total))
     if total[k] >= 0.0 or k == len(r) - 1 or total[-1] <= total[k]:
         return None
-    guess = 0.5 * (r[k] + r[k + 1])
+    guess = float(0.5 * (r[k] + r[k + 1]))
     for _ in range(3):
-        near = (r > NEAR[0] * guess) & (r < NEAR[1] * guess) & (weight > 0)
+        near = _near(r, guess) & (times > 0)
         if len(np.unique(r[near])) < 4:
-            return float(guess)
-        root = _root(r[near] / guess - 1.0, r[near] ** 2 * rate[near], np.sqrt(noise[near] * weight[near]))
-        if root is None:
-            return float(guess)
-        moved, guess = abs(root), guess * (1.0 + root)
-        if moved < 1e-3:
+            return guess
+        root = float(_roots(times[None, near] @ _parabola(r[near], rate[near], noise[near], guess))[0])
+        if not np.isfinite(root):
+            return guess
+        guess *= 1.0 + root
+        if abs(root) < 1e-3:
             break
-    return float(guess)
+    return guess
 
 
-def _root(u: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]) -> float | None:
-    """Return the rising zero, nearest to u = 0 and within reach, of a parabola through y(u)."""
-    design = np.stack([np.ones_like(u), u, u * u], axis=1)
-    c, b, a = np.linalg.lstsq(design * weight[:, None], y * weight, rcond=None)[0].tolist()
-    roots = np.roots([a, b, c])
-    real = [float(z.real) for z in roots if abs(z.imag) < 1e-9 and 2.0 * a * z.real + b > 0]
-    within = [z for z in real if NEAR[0] - 1.0 < z < NEAR[1] - 1.0]
-    return min(within, key=abs) if within else None
+def _near(r: NDArray[np.float64], guess: float) -> NDArray[np.bool_]:
+    return (r > NEAR[0] * guess) & (r < NEAR[1] * guess)
+
+
+def _parabola(
+    r: NDArray[np.float64], rate: NDArray[np.float64], noise: NDArray[np.float64], guess: float
+) -> NDArray[np.float64]:
+    """Return what each particle adds to the sums of a weighted parabola through r² dr/dt, (n, 8).
+
+    Σ w u⁰…⁴ and Σ w y u⁰…², u = r/guess − 1.
+    """
+    u, y = r / guess - 1.0, r**2 * rate
+    return np.stack([*(noise * u**k for k in range(5)), *(noise * y * u**k for k in range(3))], axis=1)
+
+
+def _roots(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rising zero nearest to u = 0 of each parabola (D, 8); NaN where none is within reach."""
+    place = np.array([[0, 1, 2], [1, 2, 3], [2, 3, 4]])
+    matrix, right = sums[:, place], sums[:, 5:]
+    # a trace of the diagonal keeps draws of few sizes solvable
+    matrix = matrix + 1e-12 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(3)
+    c, b, a = np.linalg.solve(matrix, right[:, :, None])[:, :, 0].T
+    # of both zeros, −2c / (b + √(b² − 4ac)) is the one where the parabola rises, also where a is 0
+    inner = b * b - 4.0 * a * c
+    below = b + np.sqrt(np.maximum(inner, 0.0))
+    known = (inner >= 0.0) & (below > 0.0)
+    root = np.where(known, -2.0 * c / np.where(known, below, 1.0), np.nan)
+    return np.where((root > NEAR[0] - 1.0) & (root < NEAR[1] - 1.0), root, np.nan)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from insitu.coarsening.absent import Absent, Columns
+from insitu.coarsening.resampling import resampled_sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,11 +39,9 @@ def curve(found: Displacements, chosen: NDArray[np.bool_], draws: int, seed: int
     # a lag that only one or two tracks are long enough for tells of these, not of the group
     kept = (count > 0).sum(axis=0) >= min(FEWEST_TRACKS, max(1, int(chosen.sum())))
     squares, count, total = squares[:, kept], count[:, kept], total[kept]
-    rng = np.random.default_rng(seed)
-    n = len(squares)
-    times = rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64) if n else np.zeros((0, 0))
-    weight = times @ count.astype(np.float64)
-    drawn = np.divide(times @ squares, weight, out=np.full(weight.shape, np.nan), where=weight > 0)
+    n, lags = len(squares), squares.shape[1]
+    sums = resampled_sums(np.concatenate([squares, count.astype(np.float64)], axis=1), draws, seed)
+    drawn = np.divide(sums[:, :lags], sums[:, lags:], out=np.full((draws, lags), np.nan), where=sums[:, lags:] > 0)
     return Curve(found.lag[kept], squares.sum(axis=0) / np.maximum(total, 1), drawn, total, n)
 
 

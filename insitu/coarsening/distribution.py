@@ -141,7 +141,9 @@ def _fits(
     rows: list[dict[str, Any]] = []
     for model, law in fitted.items():
         ks = shapes.distance(law, r, weight)
-        null = shapes.null_distances(model, min(round(effective), _SAMPLE), _DRAWS, gathered.options.seed)
+        # one particle that outweighs all others leaves a sample of one, which has no spread to fit
+        size = min(max(2, round(effective)), _SAMPLE)
+        null = shapes.null_distances(model, size, _DRAWS, gathered.options.seed)
         above = len(null) - int(np.searchsorted(null, ks * np.sqrt(effective)))
         rows.append({
             "window": window,

@@ -12,9 +12,13 @@ from report_cases import AtEdge, checked, discs, told
 from store_cases import UNKNOWN, World
 
 from insitu.errors import CommandError, InputError, ResourceError
+from insitu.options import CoarseningOptions
 from insitu.report import page as page_module
 from insitu.report.material import gather
 from insitu.report.page import Content, fitted, part_of, render, write_comparison, write_report
+from insitu.results import open_run
+from insitu.statistics import study_of, write
+from insitu.types import Calibration
 
 HOSTILE = """a <b>&amp; "q" 'r' $x$ {{ y }}"""
 
@@ -143,6 +147,38 @@ def test_what_cannot_be_told_is_said_and_why(case, tmp_path):
     make, expected = BAD[case]
     page = checked(write_report(make(tmp_path)))
     assert expected in page.text.replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize("case", list(BAD))
+def test_statistics_of_runs_that_tell_little_are_shown_as_far_as_they_go(case, tmp_path):
+    make, expected = BAD[case]
+    run = make(tmp_path)
+    write(open_run(run).coarsening(CoarseningOptions(bootstrap=50)), run / "coarsening")
+    page = checked(write_report(run))
+    assert expected in page.text.replace("\u00a0", " ")
+    assert "insitu coarsening RUN makes them" not in page.text
+
+
+def test_statistics_are_shown_with_the_command_that_made_them(run):
+    command = f"insitu coarsening {run} --bootstrap 60"
+    write(open_run(run).coarsening(CoarseningOptions(bootstrap=60)), run / "coarsening", command=command)
+    page = checked(write_report(run))
+    assert "law" in sections(page)
+    assert "insitu coarsening run --bootstrap 60" in page.text
+    assert {"kinetics.svg", "kinetics.csv", "number_balance.svg"} <= {p.name for p in (run / "figures").iterdir()}
+    assert "Mean radius (left) and number of particles per area (right)" in page.text
+    kinetics = pd.read_parquet(run / "coarsening" / "kinetics.parquet")
+    assert np.allclose(pd.read_csv(run / "figures" / "kinetics.csv")["mean_radius_nm"], kinetics["mean_radius_nm"])
+
+
+def test_statistics_of_another_calibration_are_shown_in_theirs_and_said(tmp_path):
+    run = discs(tmp_path, nm=None, fps=None)
+    known = Calibration(2.0, "--nm-per-px", 0.1, "--fps")
+    write(study_of(open_run(run), CoarseningOptions(bootstrap=50), known), run / "coarsening")
+    page = checked(write_report(run))
+    assert "made with another pixel size or frame time than the run" in page.text
+    assert "mean radius (nm)" in page.text
+    assert "µm⁻²" in page.text
 
 
 def test_without_a_pixel_size_nothing_is_in_nm(tmp_path):

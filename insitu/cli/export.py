@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--table", default="", help="csv, xlsx: particles, tracks, events or frames (xlsx: all without it).")
 @click.option("--decimal", default="", metavar="SIGN", help="csv: decimal sign; with a comma, semicolons between.")
 @click.option("--frames", metavar="A:B:STEP", callback=frame_range, help="fiji, coco: these frames of the source only.")
-@click.option("--movie", metavar="PATH", help="fiji, coco: where the movie is now, if the run does not find it.")
+@click.option("--source", metavar="MOVIE", help="fiji, coco: where the movie is now, if the run does not find it.")
 @click.option("--overwrite", is_flag=True, help="Replace an export that exists.")
 @click.option("--list", "list_formats", is_flag=True, help="List the formats and stop.")
 @json_option
@@ -38,7 +38,7 @@ def export(
     table: str,
     decimal: str,
     frames: FrameRange | None,
-    movie: str | None,
+    source: str | None,
     overwrite: bool,
     list_formats: bool,
     as_json: bool,
@@ -67,7 +67,7 @@ def export(
         console.note("the run is not finished: what is safe so far is written")
     tally = Tally(console, "export", *_extent(opened, form, table, frames))
     options = ExportOptions(
-        table=table, decimal=decimal, frames=frames, movie=movie, overwrite=overwrite, progress=tally
+        table=table, decimal=decimal, frames=frames, source=source, overwrite=overwrite, progress=tally
     )
     path = written(opened, form, out, options)
     console.emit("export", format=form, out=str(path), bytes=_bytes(path))

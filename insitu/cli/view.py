@@ -24,12 +24,12 @@ _HINT = 'pip install "insitu[napari]"; without it, insitu export RUN fiji shows 
 @click.option(
     "--min-length", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="Leave out shorter tracks."
 )
-@click.option("--movie", metavar="PATH", help="Where the movie is now, if the run does not find it.")
+@click.option("--source", metavar="MOVIE", help="Where the movie is now, if the run does not find it.")
 @click.option("--dry-run", is_flag=True, help="List the layers and open nothing; needs no napari.")
 @json_option
 @quiet_option
 @debug_option
-def view(*, run: str, min_length: int, movie: str | None, dry_run: bool, as_json: bool, quiet: bool) -> None:
+def view(*, run: str, min_length: int, source: str | None, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Open the run folder RUN in napari: image, particles, tracks with mergers, events; in nm and s where known."""
     from insitu.results import open_run
 
@@ -44,7 +44,7 @@ def view(*, run: str, min_length: int, movie: str | None, dry_run: bool, as_json
         )
     from insitu.view import layers_of
 
-    found = layers_of(opened, min_length=min_length, movie=movie)
+    found = layers_of(opened, min_length=min_length, source=source)
     for note in found.notes:
         console.note(note)
     for data, about, kind in found.layers:

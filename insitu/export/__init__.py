@@ -48,7 +48,7 @@ class ExportOptions:
         csv: the decimal sign.
     frames : (start, stop or None, step), optional
         fiji, coco: which frames of the source's timeline.
-    movie : str, optional
+    source : str, optional
         fiji, coco: where the movie is now, when it is not where the run says.
     overwrite : bool
         Replace an export that exists.
@@ -59,7 +59,7 @@ class ExportOptions:
     table: str = ""
     decimal: str = ""
     frames: tuple[int, int | None, int] | None = None
-    movie: str | None = None
+    source: str | None = None
     overwrite: bool = False
     progress: Callable[[int], None] | None = None
 
@@ -79,7 +79,7 @@ FORMATS: tuple[Format, ...] = (
         "insitu.export.fiji:write",
         "ImageJ: calibrated hyperstack, label stack, outlines (ROIs)",
         ("",),
-        ("frames", "movie"),
+        ("frames", "source"),
     ),
     Format("trackmate", "insitu.export.trackmate:write", "TrackMate's XML: spots, links, mergers", (".xml",)),
     Format("ctc", "insitu.export.ctc:write", "Cell Tracking Challenge: masks and man_track.txt", ("",)),
@@ -88,7 +88,7 @@ FORMATS: tuple[Format, ...] = (
         "insitu.export.coco:write",
         "COCO instance segmentation: images and masks for training",
         ("", ".json"),
-        ("frames", "movie"),
+        ("frames", "source"),
     ),
     Format("geff", "insitu.export.geff:write", "graph exchange file format (zarr)", (".geff", ".zarr"), needs="geff"),
 )
@@ -117,7 +117,7 @@ def format_named(name: str) -> Format:
 
 
 def _require_known(chosen: Format, options: ExportOptions) -> None:
-    for name in ("table", "decimal", "frames", "movie"):
+    for name in ("table", "decimal", "frames", "source"):
         if getattr(options, name) and name not in chosen.takes:
             others = [f.name for f in FORMATS if name in f.takes]
             raise CommandError(

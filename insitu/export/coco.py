@@ -51,7 +51,7 @@ def write(run: Run, out: Path, options: ExportOptions) -> None:
             _write_annotations(path, run, planes, _named_by_source(run, planes, status), options)
         return
     with (
-        closing(open_movie(run, options.movie)) as reader,
+        closing(open_movie(run, options.source)) as reader,
         new_folder(out, lambda p: p.name in {"annotations.json", "images"}, overwrite=options.overwrite) as folder,
     ):
         require_space(folder, len(planes) * planes.shape[0] * planes.shape[1] * reader.info.dtype.itemsize)

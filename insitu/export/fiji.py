@@ -57,7 +57,7 @@ def write(run: Run, out: Path, options: ExportOptions) -> None:
     """
     planes = Planes(run, options.frames)
     with (
-        closing(open_movie(run, options.movie)) as reader,
+        closing(open_movie(run, options.source)) as reader,
         new_folder(out, lambda p: _is_ours(p.name), overwrite=options.overwrite) as folder,
     ):
         dtype = imagej_dtype(reader.info.dtype)

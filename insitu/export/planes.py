@@ -37,7 +37,7 @@ def open_movie(run: Run, given: str | None = None) -> Reader:
         path = run.path / path
     # The run keeps its path relative: `run/../movie.tif` is said as a user would.
     shown = path.absolute() if path.is_symlink() else path.resolve()
-    hint = "say where it is now: --movie PATH"
+    hint = "say where it is now: --source MOVIE"
     if given is None and (source.get("fingerprint") or {}).get("kind") == "memory":
         raise InputError(f"the run '{run.path}' was made from arrays in memory: it has no movie to read again", hint)
     try:
@@ -57,7 +57,7 @@ def _require_same(run: Run, reader: Reader, given: str | None) -> None:
     from insitu.read.fingerprint import fingerprint
 
     source, info = run.info["source"], reader.info
-    hint = "give the movie that the run was made from: --movie PATH"
+    hint = "give the movie that the run was made from: --source MOVIE"
     refused = f"'{info.path}' is not the movie of '{run.path}': "
     if info.shape != shape_of(run):
         raise InputError(f"{refused}its frames have {info.height}×{info.width} px, not {shape_of(run)}", hint)
@@ -167,7 +167,7 @@ def image_of(reader: Reader, frame: int, status: str, dtype: np.dtype[Any] | Non
         except BadFrame as bad:
             raise InputError(
                 f"frame {frame} of '{reader.info.path}' cannot be read any more: {bad}",
-                "give the movie that the run was made from: --movie PATH",
+                "give the movie that the run was made from: --source MOVIE",
             ) from bad
     return image if dtype is None else image.astype(dtype, copy=False)
 

@@ -73,7 +73,7 @@ class Axes:
         }
 
 
-def layers_of(run: Run, *, min_length: int = 1, movie: str | None = None) -> Layers:
+def layers_of(run: Run, *, min_length: int = 1, source: str | None = None) -> Layers:
     """Return image, labels, tracks and events of a run; what cannot be shown is left out and told.
 
     Parameters
@@ -81,12 +81,12 @@ def layers_of(run: Run, *, min_length: int = 1, movie: str | None = None) -> Lay
     run : Run
     min_length : int
         Rows that a particle must have for its track to be shown.
-    movie : str, optional
+    source : str, optional
         Where the movie is now, when it is not where the run says.
     """
     axes, notes = Axes.of(run), []
     made: list[Layer] = []
-    for name, make in {"image": partial(image, run, axes, movie), "labels": partial(labels, run, axes)}.items():
+    for name, make in {"image": partial(image, run, axes, source), "labels": partial(labels, run, axes)}.items():
         try:
             made.append(make())
         except InputError as error:
@@ -103,10 +103,10 @@ def layers_of(run: Run, *, min_length: int = 1, movie: str | None = None) -> Lay
     return Layers(made, notes)
 
 
-def image(run: Run, axes: Axes, movie: str | None = None) -> Layer:
+def image(run: Run, axes: Axes, source: str | None = None) -> Layer:
     """Return the frames of the movie, read when they are looked at; those that the run could not use are black."""
     planes, status = Planes(run, labelled=False), statuses(run)
-    reader = open_movie(run, movie)
+    reader = open_movie(run, source)
     frames = planes.frames
     stack = _Stack(
         (len(frames), *planes.shape), reader.info.dtype, lambda k: image_of(reader, frames[k], status[frames[k]])

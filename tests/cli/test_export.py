@@ -65,7 +65,7 @@ def test_a_movie_that_is_gone_ends_with_3(call, analysed, tmp_path):
     shutil.copytree(analysed, moved)
     said, advice = call("export", moved, "fiji", "-o", tmp_path / "out").refused(3)
     assert "cannot be read" in said
-    assert advice == "say where it is now: --movie PATH"
+    assert advice == "say where it is now: --source MOVIE"
 
 
 def test_json(call, analysed, tmp_path):

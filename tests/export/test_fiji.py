@@ -152,9 +152,9 @@ def test_a_movie_that_has_moved_is_asked_for(filmed, tmp_path):
     run = make_run(tmp_path / "run")
     with pytest.raises(InputError, match=r"film & co\.tif") as error:
         export(run, "fiji", tmp_path / "out")
-    assert error.value.hint == "say where it is now: --movie PATH"
+    assert error.value.hint == "say where it is now: --source MOVIE"
     moved = str(filmed[0].path.parent / "film & co.tif")
-    assert (export(run, "fiji", tmp_path / "out", ExportOptions(movie=moved)) / "images.tif").is_file()
+    assert (export(run, "fiji", tmp_path / "out", ExportOptions(source=moved)) / "images.tif").is_file()
 
 
 @pytest.mark.parametrize(

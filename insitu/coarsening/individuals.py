@@ -21,7 +21,12 @@ from insitu.coarsening.survival import CAUSES, size_classes, survival
 if TYPE_CHECKING:
     from insitu.coarsening.gather import Gathered
     from insitu.coarsening.looks import Looks
+    from insitu.coarsening.neighbours import Neighbours
     from insitu.coarsening.source import Tables
+
+
+NEIGHBOURS = 500_000
+"""Particles, over all windows, whose neighbours are looked for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +71,7 @@ def individuals(tables: Tables, gathered: Gathered) -> Individuals:
     """
     result = Individuals()
     seen = look(tables, gathered)
-    around = {w: neighbours(m.y, m.x, extent(gathered)) for w, m in seen.moments.items()}
+    around = _around(result, gathered, seen)
     growth(result, gathered, rates(gathered.records, gathered.units.per_px), seen, around)
     _events(result, gathered)
     gains(result, gathered, seen, around)
@@ -74,6 +79,22 @@ def individuals(tables: Tables, gathered: Gathered) -> Individuals:
     _mobility(result, gathered, seen)
     _survival(result, gathered, seen)
     return result
+
+
+def _around(result: Individuals, gathered: Gathered, seen: Looks) -> dict[int, Neighbours]:
+    """Find the neighbours in the middle frame of every window, or of fewer windows of a crowded movie."""
+    windows = gathered.windows
+    crowd = sum(len(m) for m in seen.moments.values()) / max(len(seen.moments), 1)
+    number = max(int(NEIGHBOURS // max(crowd, 1.0)), 1)
+    chosen = set(windows.spread(gathered.options.distribution_windows).tolist())
+    if number < len(windows):
+        result.caveats.append(
+            f"Neighbours were looked for in about {max(number, len(chosen))} of {len(windows)} windows."
+        )
+        chosen |= set(windows.spread(number).tolist())
+    else:
+        chosen = set(range(len(windows)))
+    return {w: neighbours(seen.moments[w].y, seen.moments[w].x, extent(gathered)) for w in sorted(chosen)}
 
 
 def _events(result: Individuals, gathered: Gathered) -> None:

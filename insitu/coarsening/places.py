@@ -31,7 +31,7 @@ def gains(result: Individuals, gathered: Gathered, seen: Looks, around: dict[int
     of = gathered.records
     size = of["r"] / of["n"] * gathered.units.per_px
     sizes = {int(w): (of["particle"][of["window"] == w], size[of["window"] == w]) for w in np.unique(of["window"])}
-    snapshots = {w: Snapshot(m.particle, around[w]) for w, m in seen.moments.items()}
+    snapshots = {w: Snapshot(seen.moments[w].particle, found) for w, found in around.items()}
     gain = neighbour_gain(list(gone), snapshots, sizes)
     gain["time_{time}"] = gathered.windows.middle[gain["window"]]
     result.put("neighbour_gain", gain, "no dissolution away from the border and from both ends of the movie")

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from insitu.coarsening.looks import Looks
     from insitu.coarsening.neighbours import Neighbours
 
-CORRELATED_WINDOWS = 12
+CORRELATED_WINDOWS, CORRELATED_PARTICLES = 12, 5000
+"""Windows, and particles drawn at random, that correlations are taken over at most."""
+GROWTH_ROWS = 1_000_000
+"""Rows of the table of speeds; beyond that, particles are drawn at random for it."""
 
 
 def growth(result: Individuals, gathered: Gathered, speeds: Rates, seen: Looks, around: dict[int, Neighbours]) -> None:
@@ -43,19 +46,21 @@ def growth(result: Individuals, gathered: Gathered, speeds: Rates, seen: Looks, 
     low, high = (np.array([np.nan if (v := getattr(c, e)) is None else v for c in found]) for e in ("low", "high"))
     local = _local(speeds, seen, around)
     rate = "rate_{length}_per_{time}"
+    told = _told(result, gathered, speeds)
+    listed, near = speeds.take(told), local[told]
     result.put(
         "growth",
         {
-            "particle": speeds.particle,
-            "window": speeds.window,
-            "time_{time}": windows.middle[speeds.window],
-            "radius_{length}": speeds.radius,
-            rate: speeds.rate,
-            f"{rate}_se": speeds.rate_se,
-            "n_rows": speeds.n,
-            "radius_over_mean": speeds.radius / mean[speeds.window],
-            "radius_over_critical": speeds.radius / radius[speeds.window],
-            "local_critical_radius_{length}": local,
+            "particle": listed.particle,
+            "window": listed.window,
+            "time_{time}": windows.middle[listed.window],
+            "radius_{length}": listed.radius,
+            rate: listed.rate,
+            f"{rate}_se": listed.rate_se,
+            "n_rows": listed.n,
+            "radius_over_mean": listed.radius / mean[listed.window],
+            "radius_over_critical": listed.radius / radius[listed.window],
+            "local_critical_radius_{length}": near,
         },
     )
     result.put(
@@ -78,11 +83,23 @@ def growth(result: Individuals, gathered: Gathered, speeds: Rates, seen: Looks, 
     _correlation(result, gathered, speeds, local)
 
 
+def _told(result: Individuals, gathered: Gathered, speeds: Rates) -> NDArray[np.bool_]:
+    """Return which speeds go into the table: all, or those of particles drawn at random."""
+    if len(speeds) <= GROWTH_ROWS:
+        return np.ones(len(speeds), np.bool_)
+    names, count = np.unique(speeds.particle, return_counts=True)
+    order = np.random.default_rng(gathered.options.seed).permutation(len(names))
+    drawn = names[order[np.cumsum(count[order]) <= GROWTH_ROWS]]
+    result.caveats.append(f"The table of speeds holds {len(drawn)} particles drawn at random from {len(names)}.")
+    return np.isin(speeds.particle, drawn)
+
+
 def _local(speeds: Rates, seen: Looks, around: dict[int, Neighbours]) -> NDArray[np.float64]:
     """Return the critical radius that its neighbours impose on each entry; NaN where it is not known."""
     local = np.full(len(speeds), np.nan)
-    for w, moment in seen.moments.items():
-        value, known = local_critical_radius(around[w], np.where(moment.sized, moment.radius, np.nan))
+    for w, found in around.items():
+        moment = seen.moments[w]
+        value, known = local_critical_radius(found, np.where(moment.sized, moment.radius, np.nan))
         order = np.argsort(moment.particle[known], kind="stable")
         names, values = moment.particle[known][order], value[known][order]
         rows = np.flatnonzero(speeds.window == w)
@@ -96,7 +113,11 @@ def _local(speeds: Rates, seen: Looks, around: dict[int, Neighbours]) -> NDArray
 def _correlation(result: Individuals, gathered: Gathered, speeds: Rates, local: NDArray[np.float64]) -> None:
     known = np.isfinite(local)
     surroundings = []
-    windows = np.unique(speeds.window)
+    windows = np.unique(speeds.window[known])
+    names = np.unique(speeds.particle[known])
+    if len(names) > CORRELATED_PARTICLES:
+        names = np.random.default_rng(gathered.options.seed).permutation(names)[:CORRELATED_PARTICLES]
+        known &= np.isin(speeds.particle, names)
     # more windows than these add little but time
     for w in windows[:: max(1, len(windows) // CORRELATED_WINDOWS)]:
         rows = known & (speeds.window == w)

@@ -191,6 +191,23 @@ def test_more_positions_than_can_be_held_are_drawn_from_and_that_is_said(monkeyp
     assert any("41 tracks drawn at random from 200" in c for c in result.caveats)
 
 
+def test_crowded_movies_are_told_of_by_fewer_windows_and_particles(monkeypatch):
+    for name, value in {
+        "individuals.NEIGHBOURS": 200,
+        "speeds.GROWTH_ROWS": 100,
+        "speeds.CORRELATED_PARTICLES": 60,
+    }.items():
+        monkeypatch.setattr(f"insitu.coarsening.{name}", value)
+    growth = np.random.default_rng(0).normal(0, 0.02, 200)
+    result = study(still(growth=growth), replace(QUICK, distribution_windows=1))
+    table = result["growth"]
+    assert len(table) == 100
+    assert table["particle"].nunique() == 25  # with all their windows
+    assert table.loc[table["window"] > 0, "local_critical_radius_nm"].isna().all()
+    assert result["growth_correlation"]["n_particles"].max() <= 60
+    assert sum("drawn at random" in c or "Neighbours were" in c for c in result.caveats) == 2
+
+
 ODD_EVENTS = {
     "none": [],
     "of particles that were never seen": [(3, "dissolution", [9999], []), (4, "coalescence", [7777, 8888], [9999])],

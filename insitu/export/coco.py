@@ -76,7 +76,7 @@ def _picture(path: Path, image: NDArray[Any]) -> None:
 
 def _named_here(run: Run, planes: Planes, status: dict[int, str], reader: Reader) -> list[dict[str, Any]]:
     suffix = "png" if reader.info.dtype.kind == "u" and reader.info.dtype.itemsize <= 2 else "tif"
-    digits = max(6, len(str(planes.frame(len(planes) - 1)))) if len(planes) else 6
+    digits = max(6, len(str(planes.frame(len(planes) - 1))))
     return [
         image | {"file_name": f"images/{image['frame']:0{digits}d}.{suffix}"} for image in _images(run, planes, status)
     ]

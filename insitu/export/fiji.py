@@ -172,7 +172,7 @@ def _write_rois(run: Run, planes: Planes, folder: Path, options: ExportOptions, 
 
 def _rois(run: Run, planes: Planes) -> Iterator[tuple[int, list[tuple[str, bytes]]]]:
     """Yield each plane with its outlines, as name and content of a .roi file."""
-    digits = len(str(planes.frame(len(planes) - 1))) if len(planes) else 1
+    digits = len(str(planes.frame(len(planes) - 1)))
     for k, rows in rows_by_plane(run, planes, ("label", "particle")):
         frame = planes.frame(k)
         owner = dict(zip(rows["label"].tolist(), rows["particle"].tolist(), strict=True))
@@ -212,7 +212,7 @@ def roi_bytes(corners: NDArray[np.int32], name: str, plane: int, colour: int) ->
 
 def _readme(run: Run, reader: Reader, planes: Planes, dtype: np.dtype[Any], written: list[str]) -> str:
     known = run.calibration
-    first, last = (planes.frame(0), planes.frame(len(planes) - 1)) if len(planes) else (0, 0)
+    first, last = planes.frame(0), planes.frame(len(planes) - 1)
     pixel = "unknown" if known.nm_per_px is None else f"{known.nm_per_px} nm ({known.nm_source})"
     time = "unknown" if known.s_per_frame is None else f"{known.s_per_frame} s ({known.s_source})"
     lines = [

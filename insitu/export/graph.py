@@ -157,7 +157,7 @@ def require_finished(run: Run) -> None:
     if not run.finished:
         raise CommandError(
             f"the run '{run.path}' is not finished",
-            "wait for it, or go on with insitu run --resume; csv and trackpy can be written already",
+            "wait for it, or go on with insitu run --resume; csv, xlsx, trackpy, fiji and coco can be written already",
         )
 
 

@@ -62,7 +62,7 @@ def _require_same(run: Run, reader: Reader, given: str | None) -> None:
     if info.shape != shape_of(run):
         raise InputError(f"{refused}its frames have {info.height}×{info.width} px, not {shape_of(run)}", hint)
     planes = Planes(run, labelled=False)
-    last = planes.frame(len(planes) - 1) if len(planes) else -1
+    last = planes.frame(len(planes) - 1)
     if info.n_frames is not None and info.n_frames <= last:
         raise InputError(f"{refused}it has {info.n_frames} frames, and the run goes to frame {last}", hint)
     stored = source.get("fingerprint") or {}
@@ -87,7 +87,7 @@ class Planes:
     Raises
     ------
     InputError
-        The run has no label images, and they are needed.
+        The run has no frame yet, or no label images where they are needed.
     CommandError
         No plane lies in `frames`.
     """
@@ -100,6 +100,8 @@ class Planes:
         self.shape = shape_of(run)
         safe = sum(run.counts[status] for status in ("ok", "bad", "missing"))
         count = safe if self._labels is None else int(self._labels.shape[0])
+        if not count:
+            raise InputError(f"the run '{run.path}' has no frame yet that is safe", "wait for it, then try again")
         self.numbers: list[int] = list(range(count))
         if frames is not None:
             start, stop, step = frames

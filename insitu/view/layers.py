@@ -122,6 +122,7 @@ def image(run: Run, axes: Axes, source: str | None = None) -> Layer:
 def labels(run: Run, axes: Axes) -> Layer:
     """Return the label images with `particle` + 1 in place of `label`, so that a particle keeps its colour."""
     geometry = run.info["geometry"]
+    Planes(run)  # refuses a run without a plane
     painted: ParticleLabels = run.labels_by_particle()
     side = int(geometry["bin"])
     centre = [int(v) + (side - 1) / 2 for v in geometry["origin"]]

@@ -157,6 +157,16 @@ def test_a_movie_that_has_moved_is_asked_for(filmed, tmp_path):
     assert (export(run, "fiji", tmp_path / "out", ExportOptions(source=moved)) / "images.tif").is_file()
 
 
+@pytest.mark.parametrize("name", ["fiji", "coco"])
+def test_a_run_that_has_hardly_begun_has_nothing_to_export(tmp_path, name):
+    write_movie(tmp_path)
+    run = make_run(tmp_path / "run", finish=False, frames=3)
+    with pytest.raises(InputError, match="has no frame yet"):
+        export(run, name, tmp_path / "out")
+    half = export(make_run(tmp_path / "half", finish=False, frames=7), name, tmp_path / "out")
+    assert len(list(half.iterdir())) in {2, 4}
+
+
 @pytest.mark.parametrize(
     ("changes", "told"), [({"shape": (64, 64)}, "its frames have 64×64 px"), ({"frames": 7}, "it has 7 frames")]
 )

@@ -126,6 +126,14 @@ def test_what_cannot_be_shown_is_told(tmp_path):
     assert "the run is not finished" in told
 
 
+def test_a_run_that_has_hardly_begun_shows_nothing_yet(tmp_path):
+    write_movie(tmp_path)
+    found = layers_of(make_run(tmp_path / "run", finish=False, frames=3))
+    assert [about["name"] for _, about, _ in found.layers] == ["events"]
+    assert "without image: the run" in found.notes[0]
+    assert "has no frame yet" in found.notes[0]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=12), st.data())
 def test_cut_pieces_never_mix_particles_and_links_join_ends(particles, data):

@@ -64,7 +64,7 @@ class Curve:
             draws = draws[np.isfinite(draws).all(axis=1)]
             draws = draws if len(draws) >= 20 else None
         weight = np.ones(int(kept.sum()))
-        if draws is not None:
+        if draws is not None and kept.any():
             variance = draws.var(axis=0)
             # scatter that is rounding says nothing: a floor of one per mille of the typical one
             floor = max(1e-3 * float(np.median(variance)), 1e-18 * float((r[kept] ** 2).mean()))

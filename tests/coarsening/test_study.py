@@ -6,13 +6,15 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from cases_coarsening import UNKNOWN, growing, particle_rows, world
+from cases_coarsening import CALIBRATED, UNKNOWN, growing, particle_rows, world
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from insitu.coarsening.columns import TABLES, columns
 from insitu.coarsening.study import study
 from insitu.options import CoarseningOptions
 from insitu.store.disk import Disk
-from insitu.store.study import SUMMARY, write_study
+from insitu.store.study import SUMMARY, study_table, write_study
 
 QUICK = CoarseningOptions(bootstrap=50, window_frames=1)
 
@@ -179,3 +181,35 @@ def test_volume_that_changes_and_small_sizes_are_caveats():
     assert "detection limit" in said
     assert "contact angle of 90°" in said
     assert "Datye" in said
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_table_however_odd_is_an_error_or_gives_nan(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    n_frames, n = data.draw(st.integers(1, 25)), data.draw(st.integers(0, 60))
+    share = data.draw(st.sampled_from([0.0, 0.3, 1.0]))
+    frame = np.sort(rng.integers(0, n_frames, n))
+    # a particle is in a frame once
+    particle = np.concatenate([[], *(rng.permutation(40)[: (frame == f).sum()] for f in range(n_frames))]).astype(int)
+    frame = np.concatenate([[], *(np.full(min(40, (frame == f).sum()), f) for f in range(n_frames))]).astype(int)
+    radius = rng.choice([1.0, 9.0, 9.0, 300.0], len(frame)) if rng.random() < 0.3 else rng.lognormal(2, 0.4, len(frame))
+    flags = [rng.random(len(frame)) < share * rng.random() for _ in range(2)]
+    rows = particle_rows(frame, particle, radius, edge=flags[0], composite=flags[1])
+    kinds = ("coalescence", "splitting", "dissolution", "appearance", "lost", "entering", "leaving")
+    events = [
+        (
+            int(rng.integers(0, n_frames)),
+            str(rng.choice(kinds)),
+            rng.integers(0, 40, 2).tolist(),
+            [int(rng.integers(40))],
+        )
+        for _ in range(data.draw(st.integers(0, 6)))
+    ]
+    bad = tuple(np.flatnonzero(rng.random(n_frames) < 0.2 * share).tolist())
+    calibration = data.draw(st.sampled_from([CALIBRATED, UNKNOWN]))
+    tables = world(rows, n_frames, calibration=calibration, events=sorted(events), bad=bad)
+    result = study(tables, CoarseningOptions(bootstrap=data.draw(st.sampled_from([0, 25])), contact_angle_deg=120.0))
+    for name in result.tables:
+        study_table(name, result.columns[name], result.described(name))  # refuses NaN where a value must be known
+    assert all(np.isfinite(x) for x in numbers(result.summary))

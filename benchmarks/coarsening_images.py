@@ -2,7 +2,8 @@
 
 Simulated movies are analysed from their frames, and the coarsening statistics of the run are compared with those that
 the same code gives for the exact tables of the simulation. Each movie is rendered once, then analysed with each model
-(``classical@0.1``: with another threshold). Writes ``benchmarks/results/coarsening_images.md`` after every row.
+(``classical@0.1``: with another threshold). Every row goes at once into ``benchmarks/results/coarsening_images.md``, in
+place of an older one of the same movie and model.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from insitu.simulate import Simulation, SimulationSettings, write_tiff
 
 PAGE = Path(__file__).parent / "results" / "coarsening_images.md"
 OPTIONS = CoarseningOptions(bootstrap=200)
-SECONDS, FRAMES = 0.5, 200
+SECONDS = 0.5
 GROWTH = 1.65  # of ⟨r⟩ over a ripening movie
 
 
@@ -34,14 +35,13 @@ def rate(mean_radius_nm: float) -> float:
     return (GROWTH**3 - 1.0) * mean_radius_nm**3 / (4.0 / 9.0 * SECONDS)
 
 
-def ripening(shape: int, particles: int, diameter: float, nm_per_px: float = 0.2) -> SimulationSettings:
+def ripening(shape: int, frames: int, diameter: float) -> SimulationSettings:
     """Return a movie of particles that ripen where they are."""
     return SimulationSettings(
         shape=(shape, shape),
-        frames=FRAMES,
-        nm_per_px=nm_per_px,
-        fps=FRAMES / SECONDS,
-        particles=particles,
+        frames=frames,
+        fps=frames / SECONDS,
+        particles=1100,
         mean_diameter_nm=diameter,
         distribution="self-similar",
         gap_nm=0.5 * diameter,
@@ -54,30 +54,17 @@ def ripening(shape: int, particles: int, diameter: float, nm_per_px: float = 0.2
 
 
 MOVIES = {
-    "ripening": ripening(2560, 1100, 6.0),
-    "ripening, 12.5 px": ripening(2048, 1100, 5.0),
+    "ripening": ripening(2560, 200, 6.0),
+    "ripening, 12.5 px": ripening(2048, 100, 5.0),
     "coalescence": SimulationSettings(
         shape=(2048, 2048),
-        frames=FRAMES,
-        fps=FRAMES / SECONDS,
+        frames=200,
         particles=900,
         mean_diameter_nm=6.0,
         margin_nm=20.0,
         ripening_rate=60.0,
         diffusion_nm2_per_s=10.0,
         seed=7,
-    ),
-    "coalescence, relaxing at once": SimulationSettings(
-        shape=(2048, 2048),
-        frames=FRAMES,
-        fps=FRAMES / SECONDS,
-        particles=900,
-        mean_diameter_nm=6.0,
-        margin_nm=20.0,
-        ripening_rate=30.0,
-        diffusion_nm2_per_s=15.0,
-        relax_frames=0,
-        seed=8,
     ),
 }
 
@@ -109,7 +96,7 @@ def analysed(file: Path, model: str, folder: Path) -> tuple[Study, float]:
         settings["segment.threshold"] = float(threshold)
     began = time.process_time()
     run = analyze(file, folder, settings=settings)
-    spent = (time.process_time() - began) / FRAMES
+    spent = (time.process_time() - began) / len(run.frames)
     return run.coarsening(OPTIONS), spent
 
 
@@ -175,9 +162,9 @@ SHARE_HEAD = (
     "| movie | model | coalesced / dissolved, exact | share, exact | coalesced / dissolved, from images "
     "| share, from images | difference, points | other changes of the number | CPU ms a frame |"
 )
-ABOUT = f"""# Coarsening statistics from images
+ABOUT = """# Coarsening statistics from images
 
-Made by `python -m benchmarks.coarsening_images {{arguments}}`. {FRAMES} bright-field frames at 0.2 nm/px with defocus
+Made by `python -m benchmarks.coarsening_images MODEL …`. 100 or 200 bright-field frames at 0.2 nm/px with defocus
 fringes, grain, uneven light, camera MTF and noise at 40 e⁻/px (`insitu simulate`), analysed with default settings but
 for the model; `classical@t` has another threshold. K is that of ⟨r⟩³ = ⟨r₀⟩³ + K t in nm³/s with its 95 % interval,
 from the table `fits` of `insitu coarsening`; the exact tables hold every particle of at least 5 px diameter with the
@@ -185,13 +172,24 @@ area of its outline, and the same code reads them. Bars: K within 10 %; the shar
 """
 
 
-def page(arguments: str, growth: list[str], share: list[str]) -> str:
-    """Return the page."""
-    parts = [ABOUT.format(arguments=arguments)]
-    for title, head, rows in (("Ripening", GROWTH_HEAD, growth), ("Coalescence", SHARE_HEAD, share)):
-        if rows:
-            parts.append("\n".join([f"## {title}", "", head, "|" + " --- |" * (head.count("|") - 1), *rows, ""]))
+def page(rows: list[str]) -> str:
+    """Return the page; rows of ripening movies have another head than those about coalescence."""
+    growth = [row for row in rows if row.startswith("| ripening")]
+    share = [row for row in rows if row not in growth]
+    parts = [ABOUT]
+    for title, head, body in (("Ripening", GROWTH_HEAD, growth), ("Coalescence", SHARE_HEAD, share)):
+        if body:
+            parts.append("\n".join([f"## {title}", "", head, "|" + " --- |" * (head.count("|") - 1), *body, ""]))
     return "\n".join(parts)
+
+
+def keep(row: str) -> None:
+    """Put a row onto the page, in place of an older one of the same movie and model."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    names = [f"| {name} |" for name in MOVIES]
+    rows = [line for line in text.splitlines() if any(line.startswith(name) for name in names)]
+    rows = [old for old in rows if old.split("|")[1:3] != row.split("|")[1:3]]
+    PAGE.write_text(page(sorted([*rows, row], key=lambda r: (list(MOVIES).index(r.split("|")[1].strip()), r))), "utf-8")
 
 
 def main() -> None:
@@ -199,10 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="*", default=["classical"])
     parser.add_argument("--movies", nargs="*", default=list(MOVIES), choices=list(MOVIES))
-    parser.add_argument("--out", type=Path, default=PAGE)
     given = parser.parse_args()
-    growth: list[str] = []
-    share: list[str] = []
     for name in given.movies:
         movie = Simulation(MOVIES[name])
         exact = study(exact_tables(movie), OPTIONS)
@@ -210,12 +205,9 @@ def main() -> None:
             file = write_tiff(movie, Path(folder) / "movie.tif")
             for model in given.models:
                 found, spent = analysed(file, model, Path(folder) / model)
-                if "ripening" in name:
-                    growth.append(growth_row(name, model, exact, found, spent))
-                else:
-                    share.append(share_row(name, model, exact, found, spent))
-                print((growth if "ripening" in name else share)[-1], flush=True)
-                given.out.write_text(page(" ".join(given.models), growth, share), encoding="utf-8")
+                row = (growth_row if "ripening" in name else share_row)(name, model, exact, found, spent)
+                print(row, flush=True)
+                keep(row)
 
 
 if __name__ == "__main__":

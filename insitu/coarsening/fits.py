@@ -214,6 +214,8 @@ def _free_interval(curve: Curve, confidence: float) -> tuple[float, float]:
 
 def _verdict(best: int, aic: dict[int, float], support: dict[int, float], growth: float) -> Verdict:
     second = min((n for n in aic if n != best), key=lambda n: aic[n])
+    if growth < 1 / MIN_GROWTH:
+        return Verdict(None, f"No growth law: ⟨r⟩ shrank to {growth:.2f} of what it was.")
     if growth < MIN_GROWTH:
         return Verdict(
             None,

@@ -132,6 +132,7 @@ def test_shrinking_particles_give_a_negative_rate():
     rows, _ = growing(growth=0.5)
     table, verdict, _ = fitted(world(rows, 40), bootstrap=50)
     assert verdict.n is None
+    assert "shrank to 0.5" in verdict.sentence
     assert row(table, "n3")["K"] < 0
 
 

@@ -1,7 +1,7 @@
 """`insitu coarsening` against numbers that are known, and its cost: ``python -m benchmarks.coarsening [golden|…]``.
 
-Without arguments all parts are run and ``benchmarks/results/coarsening.md`` is written; with the names of parts only
-these are run and printed. Parts: golden, border, exponent, coverage, scale.
+Without arguments all parts are run, else those that are named: golden, border, exponent, coverage, scale. Each replaces
+its section in ``benchmarks/results/coarsening.md``.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ def golden(place: Path) -> list[str]:
         f"Mean-field ripening, {NUMBER:,} particles at the start, 40 frames, r* × 2.1; through the verb.",
         "Bars: d(r*ⁿ)/dt within 2 % of theory, std/mean within 5 %.",
         "",
-        "| n | rows | K of r* over k | theory | off | std/mean, last window | theory | off | verdict | wall s | MB |",
+        "| n | rows | K of r* over k | theory | off | std/mean at the end | theory | off | verdict | CPU s | peak MB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for n in (2, 3, 4):
         world = Ripening(n, NUMBER, 40)
         rows = list(world.rows())
         run = write_run(place / f"golden{n}", rows, world.tables(), world.region, KNOWN)
-        tables, summary, wall, _, memory = command(run)
+        tables, summary, _, cpu, memory = command(run)
         fit = tables["fits"].query(f"quantity == 'critical_radius' and model == 'n{n}'").iloc[0]
         k = world.k * KNOWN.nm_per_px**n / KNOWN.s_per_frame
         rate, spread = fit["K"] / k, tables["kinetics"]["relative_std"].iloc[-1]
         verdict = summary["verdict"]["n"]
         lines.append(
             f"| {n} | {sum(len(r['frame']) for r in rows):,} | {rate:.4f} | {RATE[n]:.4f} | {off(rate, RATE[n], 2)} | "
-            f"{spread:.4f} | {SPREAD[n]} | {off(spread, SPREAD[n], 5)} | n = {verdict} | {wall:.0f} | {memory:.0f} |"
+            f"{spread:.4f} | {SPREAD[n]} | {off(spread, SPREAD[n], 5)} | n = {verdict} | {cpu:.0f} | {memory:.0f} |"
         )
         print(lines[-1], flush=True)
         shutil.rmtree(run)
@@ -176,6 +176,12 @@ def scale(place: Path) -> list[str]:
 
 
 PARTS = {"golden": golden, "border": border, "exponent": exponent, "coverage": coverage, "scale": scale}
+HEAD = """# Coarsening statistics
+
+Made by `python -m benchmarks.coarsening`, each part by itself. The generators (`benchmarks/ripening_tables.py`) share
+no code with what is checked. Wall times are those of a machine of two cores that had other work; CPU times are those of
+all threads together.
+"""
 TITLES = {
     "golden": "Rates and shapes of theory",
     "border": "Border weights",
@@ -186,14 +192,19 @@ TITLES = {
 
 
 def main(chosen: list[str]) -> None:
-    text = ["# Coarsening statistics", "", "Made by `python -m benchmarks.coarsening`.", ""]
+    page = Path(__file__).parent / "results" / "coarsening.md"
+    sections = dict.fromkeys(TITLES.values(), "")
+    if page.exists():
+        for part in page.read_text().split("\n## ")[1:]:
+            title, _, text = part.partition("\n")
+            sections[title] = text.strip()
     with tempfile.TemporaryDirectory() as place:
         for name in chosen or PARTS:
             lines = PARTS[name](Path(place))
             print("\n".join(["", *lines, ""]), flush=True)
-            text += [f"## {TITLES[name]}", "", *lines, ""]
-    if not chosen:
-        (Path(__file__).parent / "results" / "coarsening.md").write_text("\n".join(text))
+            sections[TITLES[name]] = "\n".join(lines)
+            parts = [f"## {title}\n\n{text}\n" for title, text in sections.items() if text]
+            page.write_text("\n".join([HEAD, *parts]))
 
 
 if __name__ == "__main__":

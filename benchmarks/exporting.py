@@ -1,7 +1,7 @@
 """Time and memory of the exports: ``python -m benchmarks.exporting [--particles 100] [--frames 1000 4000]``.
 
-Runs of discs that never move, of several lengths; every export in a process of its own. Memory is the peak of the
-resident set during the export less that before it (Linux); the pages of mapped files on disk are part of it.
+Runs of discs that never move in a black film, of several lengths; every export in a process of its own. Memory is the
+peak of the resident set during the export less that before it (Linux); pages of mapped files on disk are part of it.
 Writes ``benchmarks/results/exporting.md``.
 """
 
@@ -25,14 +25,23 @@ from insitu.store.commit import RunFolder
 from insitu.tracks import TrackSummary
 from insitu.types import Calibration, Event, Frame, FrameResult, Header, RunInfo, SourceInfo
 
-FORMATS = {"csv": "t.csv", "trackpy": "t.parquet", "trackmate": "t.xml", "ctc": "t", "geff": "t.geff"}
+FORMATS = {
+    "csv": "t.csv",
+    "xlsx": "t.xlsx",
+    "trackpy": "t.parquet",
+    "fiji": "fiji",
+    "trackmate": "t.xml",
+    "ctc": "t",
+    "coco": "coco",
+    "geff": "t.geff",
+}
 CELL = 24
 ONE = """
 import sys, time
 from pathlib import Path
 from insitu.export import export
 from insitu.results import open_run
-import pandas, pyarrow.dataset, zarr, tifffile, networkx
+import pandas, pyarrow.dataset, zarr, tifffile, networkx, xlsxwriter, roifile, scipy.ndimage, PIL.Image
 if sys.argv[2] == "geff":
     import geff.core_io
 run = open_run(sys.argv[1])
@@ -55,10 +64,11 @@ def make(out: Path, frames: int, particles: int) -> None:
     mask = (y % CELL - CELL / 2) ** 2 + (x % CELL - CELL / 2) ** 2 <= 36
     mask &= (y // CELL) * side + x // CELL < particles
     measured = measure(components(find_runs(mask)), MeasureOptions())
-    source = SourceInfo("film.tif", "tiff", *shape, np.dtype(np.uint8), frames, Calibration())
-    about = {"source": {"path": "film.tif", "height": shape[0], "width": shape[1], "n_frames": frames}}
+    film = out.with_name("film.npy")
+    np.lib.format.open_memmap(film, "w+", np.uint8, (frames, *shape)).flush()
+    source = SourceInfo(str(film), "npy", *shape, np.dtype(np.uint8), frames, Calibration())
     folder = RunFolder.create(
-        RunInfo(out, source, Calibration(), shape), settings_text="", about=about, options=StoreOptions(fsync=False)
+        RunInfo(out, source, Calibration(), shape), settings_text="", about={}, options=StoreOptions(fsync=False)
     )
     summary, p = TrackSummary(), measured.particles
     ids = np.arange(len(p), dtype=np.int64)

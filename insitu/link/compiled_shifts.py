@@ -19,29 +19,35 @@ if TYPE_CHECKING:
 
 
 @kernel
+def _median(samples: Floats) -> Floats:
+    centre = np.empty(2)
+    for axis in range(2):
+        centre[axis] = np.median(samples[:, axis].copy())
+    return centre
+
+
+@kernel
 def _middle(samples: Floats) -> Found:
     """Return number, median and variance of (n, 2) samples; see `middle`."""
-    n, centre, variance = len(samples), np.zeros(2), np.zeros(2)
-    if n:
-        for axis in range(2):
-            column = samples[:, axis].copy()
-            centre[axis] = np.median(column)
-            for i in range(n):
-                column[i] = abs(column[i] - centre[axis])
-            scatter = MAD_TO_SIGMA * np.median(column)
-            variance[axis] = scatter * scatter
+    n, variance = len(samples), np.zeros(2)
+    if n == 0:
+        return n, np.zeros(2), variance
+    centre = _median(samples)
+    for axis in range(2):
+        scatter = MAD_TO_SIGMA * np.median(np.abs(samples[:, axis] - centre[axis]))
+        variance[axis] = scatter * scatter
     return n, centre, variance
 
 
 @kernel
-def _common(steps: Floats, centre: Floats, radius: float) -> Found:
+def _within(steps: Floats, centre: Floats, radius: float) -> Floats:
     chosen, n = np.empty_like(steps), 0
     for i in range(len(steps)):
         y, x = steps[i, 0] - centre[0], steps[i, 1] - centre[1]
         if y * y + x * x <= radius * radius:
             chosen[n, 0], chosen[n, 1] = steps[i, 0], steps[i, 1]
             n += 1
-    return _middle(chosen[:n])
+    return chosen[:n]
 
 
 @kernel
@@ -72,10 +78,13 @@ def _near(sources: Floats, targets: Floats, search_range: float) -> tuple[int, F
     count = 0
     for i in range(len(steps)):
         count += abs(steps[i, 0]) < search_range / 2 and abs(steps[i, 1]) < search_range / 2
-    _, step, _ = _common(steps, np.zeros(2), search_range * np.sqrt(0.5))
+    first = _within(steps, np.zeros(2), search_range * np.sqrt(0.5))
+    if not len(first):
+        return count, _middle(first)
+    step = _median(first)
     if step[0] * step[0] + step[1] * step[1] > search_range * search_range / 4:
-        return count, _middle(steps[:0])
-    return count, _common(steps, step, search_range / 2)
+        return count, _middle(first[:0])
+    return count, _middle(_within(steps, step, search_range / 2))
 
 
 @kernel
@@ -116,7 +125,7 @@ def middle(samples: Floats) -> Agreed:
 
 def common(steps: Floats, centre: Floats, radius: float) -> Agreed:
     """Return what the (n, 2) steps within `radius` of `centre` have in common."""
-    return Agreed(*_common(steps, centre, radius))
+    return Agreed(*_middle(_within(steps, centre, radius)))
 
 
 def near(sources: Floats, targets: Floats, search_range: float) -> tuple[int, Agreed]:

@@ -37,6 +37,7 @@ TOGETHER = 0.01  # covariance of the motions of two particles, in the variance o
 SPREAD = 4.0  # times the variance of one step after which a key frame is old
 DOUBTED = 10  # particles' worth of belief that the particles have spread as far as that
 STEADY = 32  # frames over which the variance of one step is averaged
+ENOUGH = 256  # particles tell it well enough
 
 
 @cache
@@ -75,8 +76,11 @@ def vote(
         found = _anywhere(sources, targets, reach, search_range, wanted)
     if found.n < FEWEST:
         return None
-    error = np.sqrt(_error(found, np.zeros(2) + jitter))
-    return found.step if (np.abs(found.step) > np.maximum(SURE * error, search_range / 5)).any() else np.zeros(2)
+    far = np.abs(found.step) > search_range / 5
+    if not far.any():
+        return np.zeros(2)
+    sure = np.abs(found.step) > SURE * np.sqrt(_error(found, np.zeros(2) + jitter))
+    return found.step if (far & sure).any() else np.zeros(2)
 
 
 def _anywhere(sources: Floats, targets: Floats, reach: float, search_range: float, wanted: int) -> Agreed:
@@ -191,7 +195,7 @@ class Compass:
         """
         if self._reach <= 0 or positions.shape[1] != 2:
             return
-        step = _shifts().middle(steps)
+        step = _shifts().middle(np.ascontiguousarray(steps[:: len(steps) // ENOUGH + 1]))
         if step.n >= FEWEST:
             self._steps = min(self._steps + 1, STEADY)
             self._jitter = self._jitter + (step.variance - self._jitter) / self._steps

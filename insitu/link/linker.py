@@ -232,9 +232,12 @@ class OptimalLinker:
             moved = (now["positions"][past] - of["positions"][linked]) / took[:, None]
             began = ~of["settled"][linked][:, None]
             now["velocity"][past] = np.where(began, moved, (of["velocity"][linked] + moved) / 2)
-        rest = {name: values[~linked] for name, values in of.items()}
-        rest["age"] = rest["age"] + int(counted)
-        self._sources = {name: np.concatenate([now[name], rest[name]]) for name in now}
+        unseen = np.flatnonzero(~linked)
+        if len(unseen):
+            rest = {name: values[unseen] for name, values in of.items()}
+            rest["age"] += int(counted)
+            now = {name: np.concatenate([now[name], rest[name]]) for name in now}
+        self._sources = now
 
     def _most_vanished(self, linked: NDArray[np.bool_]) -> bool:
         """Say whether more than half of more than ten particles of the last counted frame were not found again.

@@ -86,17 +86,28 @@ def link(
     linked[t_column] = whole_frames(f[t_column].to_numpy(), t_column)
     # By position, so that an index level of the same name is no obstacle.
     linked = linked.iloc[np.argsort(linked[t_column].to_numpy(), kind="stable")]
-    times, first = np.unique(linked[t_column].to_numpy(), return_index=True)
     linker, euclidean = _linker(search_range, memory, (adaptive_stop, adaptive_step), to_eucl, len(columns))
     positions = linked[columns].to_numpy(np.float64, na_value=np.nan)
-    ids = np.empty(len(linked), np.int64)
-    for k, (time, rows) in enumerate(zip(times, np.split(positions, first[1:]), strict=False)):
-        # Beyond the memory nothing is left to forget, however long the gap.
-        for _ in range(min(int(time - times[k - 1]) - 1, memory + 1) if k else 0):
-            linker.step(int(time), np.empty((0, positions.shape[1])))
-        ids[first[k] : first[k] + len(rows)] = linker.step(int(time), euclidean(rows))
-    linked["particle"] = ids
+    linked["particle"] = _ids(linked[t_column].to_numpy(), positions, linker, euclidean, memory)
     return linked
+
+
+def _ids(
+    frames: NDArray[np.int64],
+    positions: NDArray[np.float64],
+    linker: OptimalLinker,
+    euclidean: ToEuclidean,
+    memory: int,
+) -> NDArray[np.int64]:
+    """Return the ids of rows in order of frame; frame numbers that are absent are empty frames."""
+    ids = np.empty(len(frames), np.int64)
+    times, first = np.unique(frames, return_index=True)
+    for k, (time, rows) in enumerate(zip(times.tolist(), np.split(positions, first[1:]), strict=False)):
+        # Beyond the memory nothing is left to forget, however long the gap.
+        for _ in range(min(time - int(times[k - 1]) - 1, memory + 1) if k else 0):
+            linker.step(time, np.empty((0, positions.shape[1])))
+        ids[first[k] : first[k] + len(rows)] = linker.step(time, euclidean(rows))
+    return ids
 
 
 def link_iter(

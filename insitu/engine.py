@@ -17,7 +17,7 @@ from insitu.runs import components
 from insitu.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from insitu.intake import FrameBatch
     from insitu.settings import Settings
@@ -70,6 +70,7 @@ class Engine:
             batch=options.batch,
             prefetch=read.prefetch_frames,
             on_bad=read.on_bad,
+            batch_s=1e-3 * read.batch_ms,
         )
         prepare = settings.prepare
         if reference is None:
@@ -79,19 +80,24 @@ class Engine:
         self.watch = Stopwatch()
         self.tracker = Tracker(settings.link, settings.events, self.region[2:], self.selection.step, settings.measure)
 
-    def results(self, first_plane: int = 0, *, images: bool = True) -> Generator[FrameResult]:
+    def results(
+        self, first_plane: int = 0, *, images: bool = True, idle: Callable[[], None] | None = None
+    ) -> Generator[FrameResult]:
         """Yield one result per frame from plane `first_plane` on, in frame order.
 
         A result may come later than its frame was read, until an open contact is decided. The pixels in
         ``result.frame.image`` belong to a slot and are valid until the next result is asked for; without `images` they
-        are left out, which spares a copy of those that come later.
+        are left out, which spares a copy of those that come later. `idle` is called every ``read.batch_ms`` while a
+        source that is still being filled gives nothing.
         """
         # however this ends, the reader's thread has ended when it returns: nobody reads from a source that is closed
         with closing(self.intake.batches(first_plane, self.total)) as batches:
-            yield from self._analysed(batches, images=images)
+            yield from self._analysed(batches, images=images, idle=idle)
             yield from self.tracker.flush()
 
-    def _analysed(self, batches: Iterator[FrameBatch], *, images: bool) -> Iterator[FrameResult]:
+    def _analysed(
+        self, batches: Iterator[FrameBatch], *, images: bool, idle: Callable[[], None] | None
+    ) -> Iterator[FrameResult]:
         from insitu.prepare import prepare
         from insitu.segment import segment
 
@@ -101,6 +107,8 @@ class Engine:
                 batch = next(batches, None)
             if batch is None:
                 return
+            if idle is not None and not batch.frames:
+                idle()
             segmented: Iterator[Segmented] = iter(())
             if batch.used:
                 with self.watch.stage("prepare"):

@@ -86,3 +86,7 @@ class BadFrame(Exception):  # noqa: N818 - a fact about one frame, not an error 
 
 class EndOfSource(Exception):  # noqa: N818 - the normal end of a source whose length was unknown
     """Raised by a reader of unknown length when no further frame exists."""
+
+
+class SourceStopped(Exception):  # noqa: N818 - what the user asked for
+    """Raised by a reader that waits for frames once it is told to wait no longer; the source has not ended."""

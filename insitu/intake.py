@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import numpy as np
 from insitu.errors import BadFrame, CommandError, EndOfSource, InputError
 from insitu.read import judge
 from insitu.read.calibration import GIVEN_FPS
+from insitu.read.watch.live import is_live
 from insitu.types import Frame, Header
 
 if TYPE_CHECKING:
@@ -71,6 +73,9 @@ class FrameBatch:
     used: int
 
 
+_NOTHING = FrameBatch((), np.empty((0, 0, 0)), 0)
+
+
 class Intake:
     """Read the frames of a selection ahead of their use.
 
@@ -85,6 +90,8 @@ class Intake:
     prefetch : int
         Frames read ahead.
     on_bad : {"skip", "stop"}
+    batch_s : float
+        Of a source that is still being filled: longest time in s from the first frame of a batch to its end.
     """
 
     def __init__(
@@ -96,8 +103,11 @@ class Intake:
         batch: int = 1,
         prefetch: int = 8,
         on_bad: str = "skip",
+        batch_s: float = 0.1,
     ) -> None:
         self._reader = reader
+        self._live = reader if is_live(reader) else None
+        self._batch_s = batch_s
         self._calibration = calibration
         self._selection = selection
         self._batch = batch
@@ -156,7 +166,10 @@ class Intake:
         return [(f.index, f.image) for f in self._held.values() if f.image is not None]
 
     def batches(self, first_plane: int, total: int | None) -> Generator[FrameBatch]:
-        """Yield batches from plane `first_plane` on; a batch's slot is reused once the next one is asked for."""
+        """Yield batches from plane `first_plane` on; a batch's slot is reused once the next one is asked for.
+
+        While a source that is still being filled gives nothing, a batch without frames comes every `batch_s`.
+        """
         height, width = self._reader.info.shape
         free: queue.Queue[NDArray[Any]] = queue.Queue()
         ready: queue.Queue[FrameBatch | BaseException | None] = queue.Queue()
@@ -175,7 +188,10 @@ class Intake:
         thread = threading.Thread(target=read_ahead, name="insitu-reader", daemon=True)
         thread.start()
         try:
-            while (item := ready.get()) is not None:
+            while (item := self._next(ready)) is not None:
+                if item is _NOTHING:
+                    yield item
+                    continue
                 if isinstance(item, BaseException):
                     raise item
                 yield item
@@ -184,6 +200,24 @@ class Intake:
             stopped.set()
             free.put(np.empty((0, 0, 0), self._reader.info.dtype))
             thread.join()
+
+    def _next(self, ready: queue.Queue[FrameBatch | BaseException | None]) -> FrameBatch | BaseException | None:
+        try:
+            return ready.get(timeout=None if self._live is None else self._batch_s)
+        except queue.Empty:
+            return _NOTHING
+
+    def _comes(self, plane: int, slot: NDArray[Any], began: float | None, stopped: threading.Event) -> bool:
+        """Wait for a frame of a source that is still being filled; False where the batch that `began` must not wait."""
+        if self._live is None:
+            return True
+        while not stopped.is_set():
+            left = self._batch_s if began is None else began + self._batch_s - time.monotonic()
+            if self._live.ready(self._selection.frame(plane), max(0.0, left), slot):
+                return True
+            if began is not None:
+                return False
+        return False
 
     def _fill(
         self, first: int, total: int | None, free: queue.Queue[NDArray[Any]], stopped: threading.Event
@@ -196,18 +230,24 @@ class Intake:
                 return
             frames: list[Frame] = []
             used = 0
+            began = None
             # unusable frames ride along without a place in the slot; the bound keeps a long gap from growing the batch
             while used < self._batch and len(frames) < 4 * self._batch and (total is None or plane < total):
+                if plane not in self._held and not self._comes(plane, slot[used], began, stopped):
+                    break
                 try:
                     frame = self.frame(plane, slot[used])
                 except EndOfSource:
                     ended = True
                     break
+                began = began or time.monotonic()
                 frames.append(frame)
                 used += frame.status == "ok"
                 plane += 1
             if frames:
                 yield FrameBatch(tuple(frames), slot, used)
+            else:
+                free.put(slot)
 
     def _bad(self, index: int, header: Header, bad: BadFrame) -> Frame:
         if self._on_bad == "stop":

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from insitu.engine import Engine, identity
-from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED
+from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, SourceStopped
+from insitu.following import Following, in_order
 from insitu.models.memory import give_back_unused, keep_large_blocks
 from insitu.progress import Progress, Rate, RunSummary
 from insitu.read import open_source
 from insitu.read.fingerprint import fingerprint
+from insitu.read.watch.live import is_live
 from insitu.types import Reference, RunInfo
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from insitu.intake import Selection
     from insitu.settings import Settings
     from insitu.store.commit import RunFolder
-    from insitu.types import Event, FrameResult
+    from insitu.types import Event, FrameResult, Reader
 
     Source = str | Path | list[str | Path] | Iterable[Any]
 
@@ -40,11 +42,12 @@ FRAMES_PER_TIDYING = 1024
 
 @dataclass(frozen=True, slots=True)
 class _Hooks:
-    """What a caller of `process` wants to be told, and how it says stop."""
+    """What happens along with the loop: what the caller wants to be told, how it says stop, who follows the source."""
 
     progress: Callable[[Progress], None] | None = None
     on_result: Callable[[FrameResult], None] | None = None
     stop: threading.Event | None = None
+    following: Following | None = None
 
 
 def stream(source: Source, *, settings: Settings, selection: Selection | None = None) -> Iterator[FrameResult]:
@@ -61,7 +64,7 @@ def stream(source: Source, *, settings: Settings, selection: Selection | None = 
 
 
 def process(
-    source: Source,
+    source: Source | Reader,
     out: str | Path,
     settings: Settings,
     *,
@@ -77,7 +80,7 @@ def process(
     Parameters
     ----------
     source
-        Anything `insitu.read.open_source` opens.
+        Anything `insitu.read.open_source` opens, or a reader whose source is still being filled (`insitu.read.watch`).
     out : path
         The run folder; must not exist unless `resume` or `overwrite`.
     settings : Settings
@@ -138,12 +141,17 @@ def _drive(
 ) -> RunSummary:
     """Run the loop into an open folder; finish it unless `stop` was set."""
     seen = _progress(engine, folder)
+    following = _following(engine, folder, seen)
+    hooks = replace(hooks, following=following)
     interrupted = False
     if not folder.finished:
         if folder.state:
             engine.tracker.restore(folder.state)
-        with closing(engine.results(folder.committed, images=hooks.on_result is not None)) as results:
+        idle = _idle(engine, seen, hooks, following) if following else None
+        with closing(engine.results(folder.committed, images=hooks.on_result is not None, idle=idle)) as results:
             interrupted = _loop(results, engine, folder, seen, hooks)
+        if following:
+            following.note()
         folder.commit(engine.tracker.state())
         if interrupted:
             folder.close({"exit": _stopped(hooks), "metrics": _metrics(engine, seen, began)})
@@ -151,9 +159,11 @@ def _drive(
             last = engine.tracker.finish()
             with engine.watch.stage("tracks"):
                 tracks = _tracks(folder, last)
-            folder.finish(tracks, about={"metrics": _metrics(engine, seen, began)}, events=last)
+            about = {"metrics": _metrics(engine, seen, began)} | _account(following, folder)
+            folder.finish(tracks, about=about, events=last)
     counts = folder.counts
-    code = EXIT_INCOMPLETE if counts["bad"] + counts["missing"] else EXIT_DONE
+    odd = counts["bad"] + counts["missing"] or not in_order(folder.about.get("watched") or {})
+    code = EXIT_INCOMPLETE if odd else EXIT_DONE
     return RunSummary(
         out=folder.path,
         exit_code=_stopped(hooks) if interrupted else code,
@@ -168,6 +178,41 @@ def _drive(
         interrupted=interrupted,
         notes=tuple(folder.notes),
     )
+
+
+def _following(engine: Engine, folder: RunFolder, seen: Progress) -> Following | None:
+    if not is_live(engine.reader):
+        return None
+    unit_s = 1e-3 * engine.settings.store.unit_ms
+    return Following(engine.reader, folder, seen, lambda done: engine.selection.frame(done - 1), unit_s)
+
+
+def _idle(engine: Engine, seen: Progress, hooks: _Hooks, following: Following) -> Callable[[], None]:
+    """Return what is done while the source gives nothing: what waits is committed, and who looks on is told."""
+    rate = Rate(seen.done)
+
+    def idle() -> None:
+        if following.due():
+            following.commit(engine.tracker.state)
+        following.tell()
+        seen.frames_per_s = rate(seen.done)
+        seen.problems = []
+        if hooks.progress:
+            hooks.progress(seen)
+
+    return idle
+
+
+def _account(following: Following | None, folder: RunFolder) -> dict[str, Any]:
+    """Return what ``run.json`` says of a source that was being filled."""
+    if following is None:
+        return {}
+    account = following.account()
+    if in_order(account):
+        return {"watched": account}
+    late = len(account["late"])
+    folder.notes.append(f"{late} files came too late for their place; to take them in: --resume --from-late")
+    return {"watched": account, "exit": EXIT_INCOMPLETE}
 
 
 def _stopped(hooks: _Hooks) -> int:
@@ -199,25 +244,37 @@ def _loop(
 ) -> bool:
     """Hand every result to the folder, committing when a unit is full; return True when `stop` ended it early."""
     rate = Rate(seen.done)
-    for result in results:
-        with engine.watch.stage("store"):
-            folder.add(replace(result, frame=replace(result.frame, image=None)))
-            if result.frame.status != "ok":
-                what = result.frame.detail or ", ".join(result.flags)
-                folder.problem(result.frame.index, result.frame.header.source, what)
-            if folder.due:
-                folder.commit(engine.tracker.state())
-        _count(seen, result)
-        if seen.done % FRAMES_PER_TIDYING == 0:
-            give_back_unused()
-        seen.frames_per_s = rate(seen.done)
-        if hooks.on_result:
-            hooks.on_result(result)
-        if hooks.progress:
-            hooks.progress(seen)
-        if hooks.stop is not None and hooks.stop.is_set():
-            return engine.total is None or seen.done < engine.total
+    try:
+        for result in results:
+            with engine.watch.stage("store"):
+                _store(result, engine, folder, hooks.following)
+            _count(seen, result)
+            if seen.done % FRAMES_PER_TIDYING == 0:
+                give_back_unused()
+            seen.frames_per_s = rate(seen.done)
+            if hooks.on_result:
+                hooks.on_result(result)
+            if hooks.progress:
+                hooks.progress(seen)
+            if hooks.stop is not None and hooks.stop.is_set():
+                return engine.total is None or seen.done < engine.total
+    except SourceStopped:
+        return True
     return False
+
+
+def _store(result: FrameResult, engine: Engine, folder: RunFolder, following: Following | None) -> None:
+    """Add a result to the folder, and commit where it is time to."""
+    folder.add(replace(result, frame=replace(result.frame, image=None)))
+    if result.frame.status != "ok":
+        what = result.frame.detail or ", ".join(result.flags)
+        folder.problem(result.frame.index, result.frame.header.source, what)
+    if following:
+        following.tell()
+        if folder.due or following.due():
+            following.commit(engine.tracker.state)
+    elif folder.due:
+        folder.commit(engine.tracker.state())
 
 
 def _count(seen: Progress, result: FrameResult) -> None:
@@ -246,7 +303,7 @@ def _tracks(folder: RunFolder, last: tuple[Event, ...]) -> dict[str, Any]:
     return summary.rows(chain(folder.rows("events"), last))
 
 
-def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
+def _folder(engine: Engine, source: Source | Reader, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
     """Create or resume the run folder of an engine."""
     import torch
 
@@ -265,7 +322,7 @@ def _folder(engine: Engine, source: Source, out: Path, *, resume: bool, overwrit
         bin=binning,
     )
     about = {
-        "source": {"fingerprint": fingerprint(source, out)},
+        "source": {"fingerprint": engine.reader.fingerprint() if is_live(engine.reader) else fingerprint(source, out)},
         "identity": identity(engine) | {"threads": torch.get_num_threads()},
         "reference": asdict(engine.reference),
         "host": {"machine": platform.machine(), "system": platform.platform(), "python": platform.python_version()},

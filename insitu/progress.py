@@ -19,7 +19,8 @@ class Progress:
 
     `problems` says what is wrong with the frame just done (empty where it could be used): all are in
     ``problems.jsonl``, and a movie may have a million. `notes` are sentences of the run folder that a user must see (a
-    stale lock taken over, nothing left to do).
+    stale lock taken over, nothing left to do). Behind a source that is still being filled, `lag_frames` are there and
+    not analysed, and the newest of them is `lag_s` younger (s) than the last that is; None for other sources.
     """
 
     total: int | None
@@ -31,6 +32,8 @@ class Progress:
     events: int = 0
     frames_per_s: float = 0.0
     resumed_from: int = 0
+    lag_frames: int | None = None
+    lag_s: float | None = None
     problems: list[tuple[int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

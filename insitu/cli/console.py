@@ -146,12 +146,14 @@ class Tally:
 
 
 def in_words(progress: Progress) -> str:
-    """Return progress as one line: frames, rate over the last 5 s, time left, particles, events."""
+    """Return progress as one line: frames, rate over the last 5 s, time left or lag, particles, events."""
     total = "" if progress.total is None else f"/{progress.total}"
     parts = [f"{progress.done}{total} frames", f"{progress.frames_per_s:.3g} frames/s"]
     left = remaining_s(progress)
     if left is not None:
         parts.append(f"{duration(left)} left")
+    if progress.lag_frames is not None:
+        parts.append(f"lag {counted(progress.lag_frames, 'frame')}, {progress.lag_s or 0.0:.1f} s")
     parts += [counted(progress.particles, "particle"), counted(progress.events, "event")]
     lost = progress.bad + progress.missing
     return " · ".join([*parts, f"{lost} bad or missing"] if lost else parts)
@@ -206,4 +208,6 @@ def _fields(progress: Progress) -> dict[str, Any]:
         "eta_s": remaining_s(progress),
         "particles": progress.particles,
         "events": progress.events,
+        "lag_frames": progress.lag_frames,
+        "lag_s": None if progress.lag_s is None else round(progress.lag_s, 3),
     }

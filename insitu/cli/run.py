@@ -181,8 +181,8 @@ class Job:
                     stop=stop.event,
                 )
             except KeyboardInterrupt:
-                return self._stopped(target.out, stop)
-        return self._stopped(target.out, stop) if summary.interrupted else self._finished(summary)
+                return self.stopped(target.out, stop)
+        return self.stopped(target.out, stop) if summary.interrupted else self.finished(summary)
 
     def _warn_of_disk(self, plan: dict[str, Any]) -> None:
         text = (
@@ -192,7 +192,7 @@ class Job:
         self.console.emit("problem", frame=None, reason=text)
         self.console.note(text)
 
-    def _stopped(self, out: Path, stop: Stop) -> int:
+    def stopped(self, out: Path, stop: Stop) -> int:
         """Say how far the results are valid."""
         from insitu.store.log import read_log
 
@@ -206,7 +206,8 @@ class Job:
         say(f"{stop.word}: {valid}", "go on with the same command and --resume")
         return stop.exit_code
 
-    def _finished(self, summary: RunSummary) -> int:
+    def finished(self, summary: RunSummary) -> int:
+        """Say how a run ended."""
         out = summary.out.resolve()
         notes = [*summary.notes, *doubts(summary)]
         for note in notes:

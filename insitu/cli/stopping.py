@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
+    from insitu.read.watch import Until
+
 
 class Asked(threading.Event):
     """Set once a run was asked to end; `exit_code` says by which signal, and ``run.json`` with it."""
@@ -49,10 +51,27 @@ class Stop:
         self._announce("storing what is done, then stopping; once more to stop at once")
 
 
+class Ending(Stop):
+    """Like `Stop`, for a source that is still being filled: the first Ctrl-C says that no more frames are expected."""
+
+    def __init__(self, announce: Callable[[str], None], until: Until) -> None:
+        super().__init__(announce)
+        self._until = until
+
+    def ask(self, number: int, frame: FrameType | None = None) -> None:
+        """Take a signal: end the source, then the run, then the program."""
+        if number == signal.SIGINT and not self._until.finish.is_set():
+            self._until.finish.set()
+            self._announce("no more frames are expected: analysing what is there; once more to stop and resume later")
+            return
+        super().ask(number, frame)
+        self._until.stop.set()
+
+
 @contextmanager
-def stoppable(announce: Callable[[str], None]) -> Iterator[Stop]:
-    """Let SIGINT and SIGTERM set the event of a `Stop` while the block lasts."""
-    stop = Stop(announce)
+def stoppable(announce: Callable[[str], None], until: Until | None = None) -> Iterator[Stop]:
+    """Let SIGINT and SIGTERM set the event of a `Stop` (of an `Ending`, with `until`) while the block lasts."""
+    stop = Stop(announce) if until is None else Ending(announce, until)
     before = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):

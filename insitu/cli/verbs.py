@@ -20,6 +20,7 @@ VERBS = {
     "demo": ("insitu.cli.demo:demo", "simulate a movie with known truth, analyse it, and grade the result"),
     "info": ("insitu.cli.info:info", "format, frames, shape, dtype, calibration and where it came from"),
     "run": ("insitu.cli.run:run", "analyse a movie, or many, to the end"),
+    "watch": ("insitu.cli.watch:watch", "analyse a movie while the camera writes it"),
     "simulate": ("insitu.cli.simulate:simulate", "make a movie of coarsening particles with its exact truth"),
     "coarsening": (
         "insitu.cli.coarsening:coarsening",
@@ -43,6 +44,7 @@ insitu: particles in electron-microscopy movies, every frame
   insitu info MOVIE                  what is in a file, and how it is calibrated
   insitu run MOVIE -o OUT            analyse a movie; add --nm-per-px and --fps where the file does not know them
   insitu run MOVIE --dry-run         what a run would do, without doing it
+  insitu watch DIR -o OUT            analyse a folder while the camera fills it
   insitu report OUT                  one page about a run: what was seen, and how far to trust it
   insitu config explain KEY          what a setting means
   insitu --help                      all commands"""

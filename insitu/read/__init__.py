@@ -26,17 +26,16 @@ from insitu.read.calibration import calibrated, unusual
 from insitu.read.files import OpenFile, shown, split_member, unreadable
 from insitu.read.frames import judge
 from insitu.registry import Entry, entries
+from insitu.types import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from insitu.types import Reader
 
 __all__ = ["calibrated", "describe", "judge", "open_source"]
 
 
 def open_source(
-    source: str | Path | list[str | Path] | Iterable[Any],
+    source: str | Path | list[str | Path] | Iterable[Any] | Reader,
     *,
     pattern: str | None = None,
 ) -> Reader:
@@ -46,7 +45,8 @@ def open_source(
     ----------
     source : path, list of paths, or iterable of arrays
         A file, a folder of numbered images, a glob pattern (``"run/*.dm4"``), ``file.h5::/member``, a list of single
-        images in any order (their numbers order them), an array (t, y, x), or any iterable of (y, x) arrays.
+        images in any order (their numbers order them), an array (t, y, x), or any iterable of (y, x) arrays. A reader
+        that is open already is returned as it is.
     pattern : str, optional
         Which files of a folder to take, as a glob pattern relative to it.
 
@@ -55,6 +55,8 @@ def open_source(
     InputError
         Nothing there, or no reader can open it; the message gives each reader's reason.
     """
+    if isinstance(source, Reader):
+        return source
     if isinstance(source, str | os.PathLike):
         return _open_path(Path(source), pattern)
     if isinstance(source, list | tuple) and source and all(isinstance(s, str | os.PathLike) for s in source):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from insitu.errors import BadFrame, InputError
 from insitu.read.files import shown, unreadable
 from insitu.read.frames import check_index, check_slot
-from insitu.read.timeline import Timeline, timeline
+from insitu.read.timeline import NESTED, Timeline, timeline
 from insitu.types import Header, SourceInfo
 
 if TYPE_CHECKING:
@@ -26,8 +25,62 @@ IMAGE_KINDS = {
     ".tif": "tif", ".tiff": "tif", ".dm4": "dm4", ".dm3": "dm3", ".mrc": "mrc", ".npy": "npy", ".png": "png",
     ".bmp": "bmp", ".jpg": "jpg", ".jpeg": "jpg",
 }  # fmt: skip
-_NESTED = re.compile(r"(hour|minute|second)_?[0-9]+", re.IGNORECASE)
 _STORES = ("zarr.json", ".zarray", ".zgroup")
+
+
+class Images:
+    """Files of one image each that are the frames of one movie: all must be like the first.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that names are relative to.
+    first : Reader
+        The first image, opened.
+
+    Raises
+    ------
+    InputError
+        The file holds a movie of its own.
+    """
+
+    def __init__(self, root: Path, first: Reader) -> None:
+        info = first.info
+        if info.n_frames != 1:
+            raise InputError(
+                f"'{info.path}' holds {info.n_frames} frames; a folder is a movie only if each file is one image",
+                "give the file itself, or several files as several movies",
+            )
+        self.info, self._root = info, root
+        self._reader: Callable[[Path], Reader] = type(first)
+
+    def read_into(self, name: str, out: NDArray[Any]) -> tuple[str, ...]:
+        """Fill `out` with the image `name`; flags and BadFrame as `FolderReader.read_into`."""
+        try:
+            reader = self._reader(self._root / name)
+        except InputError as error:
+            raise BadFrame("unreadable", error.message) from error
+        try:
+            return self._checked(reader, shown(name)).read_into(0, out) + self._flags(reader)
+        finally:
+            reader.close()
+
+    def _checked(self, reader: Reader, name: str) -> Reader:
+        """Return `reader` if it holds one frame like the first."""
+        info = reader.info
+        if info.n_frames != 1:
+            raise BadFrame("not one frame", f"{name} holds {info.n_frames} frames")
+        if info.shape != self.info.shape:
+            raise BadFrame("shape changed", f"{name} has {info.shape} px, the first image {self.info.shape}")
+        if info.dtype != self.info.dtype:
+            raise BadFrame("dtype changed", f"{name} is {info.dtype}, the first image {self.info.dtype}")
+        return reader
+
+    def _flags(self, reader: Reader) -> tuple[str, ...]:
+        size, first = reader.info.calibration.nm_per_px, self.info.calibration.nm_per_px
+        if size is None or first is None or abs(size - first) <= 0.01 * first:
+            return ()
+        return ("pixel size changed",)
 
 
 class FolderReader:
@@ -56,19 +109,14 @@ class FolderReader:
             names = _scan(path) if pattern is None else _glob(path, pattern)
         if not names:
             raise _no_images(path, pattern)
-        names, note = _one_kind(names)
+        names, note = one_kind(names)
         line = timeline(names)
         self._root = path
         self._line = Timeline(line.names, line.numbers, note + line.notes)
         first = self._first_readable()
-        self._reader: Callable[[Path], Reader] = type(first)
+        self._images = Images(path, first)
         info = first.info
         first.close()
-        if info.n_frames != 1:
-            raise InputError(
-                f"'{info.path}' holds {info.n_frames} frames; a folder is a movie only if each file is one image",
-                "give the file itself, or several files as several movies",
-            )
         self.info = SourceInfo(
             shown(path), f"folder of {info.format}", info.height, info.width, info.dtype, len(self._line.names),
             info.calibration, (*self._line.notes, *info.notes), info.lossy,
@@ -126,31 +174,7 @@ class FolderReader:
         name = self._line.names[index]
         if name is None:
             raise BadFrame("missing", f"number {self._line.numbers[index]} is not in {self.info.path}")
-        try:
-            reader = self._reader(self._root / name)
-        except InputError as error:
-            raise BadFrame("unreadable", error.message) from error
-        try:
-            return self._checked(reader, shown(name)).read_into(0, out) + self._flags(reader)
-        finally:
-            reader.close()
-
-    def _checked(self, reader: Reader, name: str) -> Reader:
-        """Return `reader` if it holds one frame like the first."""
-        info = reader.info
-        if info.n_frames != 1:
-            raise BadFrame("not one frame", f"{name} holds {info.n_frames} frames")
-        if info.shape != self.info.shape:
-            raise BadFrame("shape changed", f"{name} has {info.shape} px, the first image {self.info.shape}")
-        if info.dtype != self.info.dtype:
-            raise BadFrame("dtype changed", f"{name} is {info.dtype}, the first image {self.info.dtype}")
-        return reader
-
-    def _flags(self, reader: Reader) -> tuple[str, ...]:
-        size, first = reader.info.calibration.nm_per_px, self.info.calibration.nm_per_px
-        if size is None or first is None or abs(size - first) <= 0.01 * first:
-            return ()
-        return ("pixel size changed",)
+        return self._images.read_into(name, out)
 
     def close(self) -> None:
         """Nothing stays open between frames."""
@@ -163,7 +187,7 @@ def _scan(path: Path) -> list[str]:
         names = [e.name for e in entries if Path(e.name).suffix.lower() in IMAGE_KINDS and e.is_file()]
     except OSError as error:
         raise unreadable(path, error) from error
-    if not names and any(_NESTED.fullmatch(e.name) and e.is_dir() for e in entries):
+    if not names and any(NESTED.fullmatch(e.name) and e.is_dir() for e in entries):
         return _glob(path, "**/*")
     return names
 
@@ -179,7 +203,7 @@ def _glob(path: Path, pattern: str) -> list[str]:
     return [str(m) for m in relative if not any(p.startswith(".") for p in m.parts) and (path / m).is_file()]
 
 
-def _one_kind(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+def one_kind(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return the files of the most frequent kind, and a note on the others."""
     kinds = {name: IMAGE_KINDS.get(Path(name).suffix.lower(), Path(name).suffix.lower()) for name in names}
     counts = Counter(kinds.values())

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NUMBER = re.compile(r"[0-9]+")
+# folders of Gatan cameras, in the spellings that sites have
+NESTED = re.compile(r"(hour|minute|second)[ _.-]?[0-9]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +51,63 @@ def timeline(names: Sequence[str]) -> Timeline:
         Two names with equal numbers.
     """
     if len(names) == 1:
-        numbers = _numbers(names[0])
+        numbers = numbers_of(names[0])
         return Timeline(tuple(names), (numbers[-1] if numbers else 0,))
-    alike, notes = _alike(names)
-    if not alike:
+    same, notes = alike(names)
+    if not same:
         return _unlike(names)
-    rows = {name: _numbers(name) for name in alike}
-    varying = [c for c in range(len(rows[alike[0]])) if len({row[c] for row in rows.values()}) > 1]
-    keys = {name: tuple(row[c] for c in varying) for name, row in rows.items()}
-    ordered = sorted(alike, key=rows.__getitem__)
+    rows = {name: numbers_of(name) for name in same}
+    ordered = sorted(same, key=rows.__getitem__)
     _all_different(ordered, rows)
-    unique = [c for c in range(len(varying)) if len({key[c] for key in keys.values()}) == len(alike)]
-    if unique:
-        column = min(unique, key=lambda c: _missing(sorted(key[c] for key in keys.values())))
-        counted = {key[column]: name for name, key in keys.items()}
-        return _filled(counted, notes)
+    column = counting_column([rows[name] for name in ordered], timed=in_timed_folders(same[0]))
+    if column is not None:
+        return _filled({rows[name][column]: name for name in same}, notes)
+    varying = varying_columns(list(rows.values()))
+    keys = {name: tuple(row[c] for c in varying) for name, row in rows.items()}
     return _nested(ordered, keys, notes)
 
 
-def _numbers(name: str) -> tuple[int, ...]:
-    stem = name.rpartition(".")[0] or name  # the digit of .dm4 counts nothing
-    return tuple(int(n) for n in _NUMBER.findall(stem))
+def numbers_of(name: str) -> tuple[int, ...]:
+    """Return all numbers of a name, in order."""
+    return tuple(int(n) for n in _NUMBER.findall(stem_of(name)))
 
 
-def _alike(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+def stem_of(name: str) -> str:
+    """Return a name without its suffix: the digit of .dm4 counts nothing."""
+    return name.rpartition(".")[0] or name
+
+
+def shape_of(name: str) -> str:
+    """Return what names that belong together share: all but the numbers, in any case of letters."""
+    return _NUMBER.sub("#", stem_of(name)).casefold()
+
+
+def varying_columns(rows: Sequence[tuple[int, ...]]) -> list[int]:
+    """Return which of the numbers are not the same in all names."""
+    return [c for c, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
+
+
+def counting_column(rows: Sequence[tuple[int, ...]], *, timed: bool = False) -> int | None:
+    """Return which of the numbers counts alone: different in all names, with the fewest gaps; None where none is.
+
+    With `timed`, `rows` are those of files in folders by time, in order: a number that does not rise with them starts
+    again in each, even where the first of them happens to hold only the numbers that the next one does not.
+    """
+    columns = {c: [row[c] for row in rows] for c in varying_columns(rows)}
+    unique = [c for c, numbers in columns.items() if len(set(numbers)) == len(numbers)]
+    if timed:
+        unique = [c for c in unique if columns[c] == sorted(columns[c])]
+    return min(unique, key=lambda c: _missing(sorted(columns[c]))) if unique else None
+
+
+def in_timed_folders(name: str) -> bool:
+    """Whether a file lies in folders by hour, minute or second, as Gatan cameras make them."""
+    return NESTED.fullmatch(name.split("/", 1)[0]) is not None and "/" in name
+
+
+def alike(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return the names that differ in their numbers only, if they are the majority; the others become a note."""
-    shapes = {name: _NUMBER.sub("#", name.rpartition(".")[0] or name).casefold() for name in names}
+    shapes = {name: shape_of(name) for name in names}
     shape, count = Counter(shapes.values()).most_common(1)[0]
     if 2 * count <= len(names) or "#" not in shape:
         return [], ()
@@ -88,7 +121,7 @@ def _alike(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 def _unlike(names: Sequence[str]) -> Timeline:
     """Order names of different shapes: by their last number, else their first; without numbers by the alphabet."""
-    rows = {name: _numbers(name) for name in names}
+    rows = {name: numbers_of(name) for name in names}
     if not all(rows.values()):
         ordered = sorted(names)
         return Timeline(tuple(ordered), tuple(range(len(ordered))), ("names without numbers: in alphabetical order",))
@@ -111,6 +144,11 @@ def _all_different(ordered: Sequence[str], keys: dict[str, tuple[int, ...]]) -> 
             )
 
 
+def believable(files: int) -> int:
+    """Return how many frames may be missing among so many files; more, and the numbers are no count of frames."""
+    return 10 * files + 1000
+
+
 def _missing(numbers: Sequence[int]) -> int:
     """Return how many numbers are missing from a sorted sequence, given its own step."""
     step = math.gcd(*(b - a for a, b in pairwise(numbers)))
@@ -121,7 +159,7 @@ def _filled(counted: dict[int, str], notes: tuple[str, ...]) -> Timeline:
     """Return the files in order of their number, with a place for each number that is missing."""
     numbers = sorted(counted)
     missing = _missing(numbers)
-    if missing == 0 or missing > 10 * len(numbers) + 1000:
+    if missing == 0 or missing > believable(len(numbers)):
         if missing:
             notes += (f"numbers jump between {numbers[0]} and {numbers[-1]}: gaps are not counted",)
         return Timeline(tuple(counted[n] for n in numbers), tuple(numbers), notes)
@@ -138,7 +176,7 @@ def _nested(ordered: Sequence[str], keys: dict[str, tuple[int, ...]], notes: tup
         counted = {keys[name][-1]: name for name in run}
         inside = range(min(counted), max(counted) + 1)
         holes = len(inside) - len(counted)
-        for number in inside if holes <= 10 * len(counted) + 1000 else sorted(counted):
+        for number in inside if holes <= believable(len(counted)) else sorted(counted):
             names.append(counted.get(number))
             numbers.append(number)
     return Timeline(

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from insitu.types import RunInfo
 
 # settings that change how a run is done, not what it gives: a resumed run may have others
-FREE_SETTINGS = ("store.unit_frames", "store.fsync", "read.prefetch_frames", "read.on_bad")
+FREE_SETTINGS = (
+    "store.unit_frames", "store.unit_ms", "store.fsync", "read.prefetch_frames", "read.batch_ms", "read.on_bad",
+)  # fmt: skip
 
 
 def begin(info: RunInfo, options: StoreOptions, about: Mapping[str, Any]) -> dict[str, Any]:

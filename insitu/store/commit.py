@@ -196,6 +196,11 @@ class RunFolder:
         """Whether ``options.unit_frames`` frames wait for a commit."""
         return len(self._unit.waiting) >= self.options.unit_frames
 
+    @property
+    def uncommitted(self) -> int:
+        """Frames added since the last commit."""
+        return len(self._unit.waiting)
+
     def rows(self, table: str) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the committed rows of a table, a part at a time (to rebuild running sums after `resume`)."""
         for part in read_log(self.path).parts(table):

@@ -1,0 +1,132 @@
+"""``insitu watch``: analyse a movie while the camera writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from insitu.cli.console import Console, Meter
+from insitu.cli.failures import explained
+from insitu.cli.parameters import (
+    Choices,
+    FrameRange,
+    chosen,
+    debug_option,
+    frame_range,
+    json_option,
+    number_option,
+    quiet_option,
+    settings_options,
+)
+from insitu.cli.run import Job
+from insitu.cli.sources import stem
+from insitu.cli.stopping import stoppable
+from insitu.errors import CommandError, SourceStopped
+from insitu.store.place import refuse
+
+if TYPE_CHECKING:
+    from insitu.cli.stopping import Stop
+    from insitu.read.watch import Until
+    from insitu.read.watch.live import Live
+
+
+@click.command(short_help="analyse while the camera writes")
+@click.argument("path", metavar="DIR", required=True)
+@click.option("-o", "--out", metavar="OUT", help="Run folder.")
+@settings_options
+@click.option("--frames", metavar="A:B:STEP", callback=frame_range, help="Analyse these frames only.")
+@number_option("--until-idle", "End once nothing came for so many seconds (at least 60 before the first frame).")
+@click.option("--stop-after", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
+@json_option
+@quiet_option
+@debug_option
+def watch(
+    *,
+    path: str,
+    out: str | None,
+    frames: FrameRange | None,
+    until_idle: float | None,
+    stop_after: int | None,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    **choices: Unpack[Choices],
+) -> int:
+    """Analyse a movie while the camera writes it: a folder of numbered images, or of folders by hour, minute, second.
+
+    DIR may not exist yet. No frame is left out: where the analysis is slower than the camera, it lags behind. Ctrl-C
+    says that no more frames are expected: what is there is analysed and the run finished; a second one stops, and
+    --resume goes on later. The result is that of `insitu run` on the finished folder.
+    """
+    if resume and overwrite:
+        raise CommandError("--resume and --overwrite exclude each other", "give one: go on, or begin again")
+    if not path or out == "":
+        raise CommandError("an empty text is no path", "check the variables of your shell: one of them may be empty")
+    from insitu.read.watch import Until
+
+    settings = chosen(choices)
+    place = Path(out) if out else Path(f"{stem(path)}.insitu")
+    refuse(place, overwrite=resume or overwrite)
+    console = Console(as_json=as_json, quiet=quiet)
+    job = Job(settings, limited(frames, stop_after), console, resume=resume, overwrite=overwrite)
+    until = Until(until_idle)
+    with stoppable(console.note, until) as stop:
+        try:
+            return followed(Path(path), place, job, until, stop)
+        except (KeyboardInterrupt, SourceStopped):
+            return job.stopped(place, stop)
+        except Exception as error:
+            message, hint, code = explained(error)
+            console.emit("end", source=path, out=str(place.resolve()), exit_code=code, error=message, hint=hint)
+            raise
+
+
+def followed(path: Path, out: Path, job: Job, until: Until, stop: Stop) -> int:
+    """Wait for the first frame, then analyse to the end; return the exit code."""
+    from insitu.intake import Selection
+    from insitu.pipeline import process
+
+    console = job.console
+    console.emit("waiting", source=str(path))
+    console.note(f"waiting for frames in '{path}'; Ctrl-C ends the movie")
+    reader = opened(path, out, until)
+    info = reader.info
+    console.emit(
+        "start", source=str(path), out=str(out.resolve()), format=info.format, frames=None, height=info.height,
+        width=info.width, dtype=str(info.dtype), device=job.settings.segment.device,
+    )  # fmt: skip
+    console.note(f"{path} · {info.format} · {info.height}×{info.width} {info.dtype}")
+    meter = Meter(console)
+    summary = process(
+        reader,
+        out,
+        job.settings,
+        selection=Selection(*job.frames) if job.frames else None,
+        resume=job.resume,
+        overwrite=job.overwrite,
+        progress=meter,
+        on_result=meter.events,
+        stop=stop.event,
+    )
+    return job.stopped(summary.out, stop) if summary.interrupted else job.finished(summary)
+
+
+def opened(path: Path, out: Path, until: Until) -> Live:
+    """Return the reader of a source that is still being filled, once its first frame is there."""
+    from insitu.read.watch import WatchedFolder
+
+    return WatchedFolder(path, until, exclude=(out,))
+
+
+def limited(frames: FrameRange | None, stop_after: int | None) -> FrameRange | None:
+    """Return the frames to analyse, `stop_after` of them at most."""
+    if stop_after is None:
+        return frames
+    start, stop, step = frames or (0, None, 1)
+    end = start + stop_after * step
+    return start, end if stop is None else min(stop, end), step

@@ -23,6 +23,7 @@ from insitu.figures.style import (
     finite,
     powers_of_ten,
     styled,
+    whole_numbers,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def survival(rows: Columns, incidence: Columns, units: Units) -> Drawn:
             label = _class_name(rows, here, number, units)
             _steps(panels[0], rows, here, name="survival", shade=shade, label=label, units=units)
         panels[0].set(xlabel=units.time_axis, ylabel="share that is left", ylim=(0, 1.02))
-        panels[0].legend(loc="lower left")
+        panels[0].legend(loc="best")
         if len(incidence):
             cause = np.asarray(incidence["cause"])
             for name in dict.fromkeys(cause.tolist()):
@@ -103,7 +104,7 @@ def survival(rows: Columns, incidence: Columns, units: Units) -> Drawn:
                     _steps(panels[1], incidence, here, name="incidence", shade=shade, label=name, units=units)
             panels[1].set(xlabel=units.time_axis, ylabel="share that ended so")
             panels[1].set_ylim(bottom=0)
-            panels[1].legend(loc="upper left")
+            panels[1].legend(loc="best")
     return Drawn(
         "survival",
         figure,
@@ -181,6 +182,7 @@ def number_balance(rows: Columns, units: Units) -> Drawn:
             label = f"{name} ({total[-1]:+.0f})".replace("-", "−")
             axes.plot(time[here], total, color=shade, linestyle=dash, linewidth=width, label=label)
         axes.set(xlabel=units.time_axis, ylabel="particles gained or lost")
+        whole_numbers(axes)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return Drawn(
         "number_balance",

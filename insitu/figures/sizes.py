@@ -78,6 +78,7 @@ def distributions(bins: Columns, fits: Columns, units: Units) -> Drawn:
             axes.set(xlabel=f"radius ({units.length})")
         panels[0].set(ylabel=f"density (1/{units.length})")
         panels[0].set_ylim(bottom=0)
+        panels[0].set_xlim(_filled(low, high, finite(bins["weight"]) if "weight" in bins else finite(bins[density])))
         handles, labels = panels[0].get_legend_handles_labels()
         if labels:
             figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -156,6 +157,16 @@ def _title(axes: Axes, bins: Columns, fits: Columns, *, window: int, row: int, u
             p = finite(fits["p_value"])[k]
             title += f"\np = {p:.2g}" if np.isfinite(p) else ""
     axes.set_title(title, fontsize=7, color=MUTED)
+
+
+def _filled(low: NDArray[np.float64], high: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the radii between which all but a two-hundredth of the sizes lie, with some room."""
+    order = np.argsort(high, kind="stable")
+    so_far = np.cumsum(np.nan_to_num(weight[order]))
+    last = order[min(int(np.searchsorted(so_far, 0.995 * so_far[-1])), len(order) - 1)]
+    first = float(low[weight > 0].min()) if (weight > 0).any() else float(low.min())
+    room = 0.08 * (float(high[last]) - first) or 1.0
+    return max(0.0, first - room), float(high[last]) + 2 * room
 
 
 def _binned(

@@ -116,8 +116,8 @@ class Units:
 
     @property
     def per_area(self) -> str:
-        """Unit of a number per area."""
-        return "1/µm²" if self.area == "um2" else "1/10⁶ px²"
+        """Label of a number of particles per area."""
+        return "particles (1/µm²)" if self.area == "um2" else "particles per 10⁶ px²"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,6 +239,13 @@ def powers_of_ten(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(label))
         axis.set_minor_formatter(NullFormatter())
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Let the y axis count in whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
 
 
 def band(axes: Axes, x: NDArray[Any], low: Sequence[Any], high: Sequence[Any], shade: str) -> None:

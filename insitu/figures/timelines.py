@@ -25,6 +25,7 @@ from insitu.figures.style import (
     canvas,
     finite,
     styled,
+    whole_numbers,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def kinetics(kinetics: Columns, fits: Columns, units: Units, sensors: Sequence[T
         _laws(left, time, fits, units)
         left.set(ylabel=f"mean radius ({units.length})")
         _with_band(right, time, kinetics, density, INK)
-        right.set(ylabel=f"particles ({units.per_area})")
+        right.set(ylabel=units.per_area)
         right.set_ylim(bottom=0)
         _share_time([left, right], below, sensors, units, time)
     names = [n for n in (radius, density) for n in (n, f"{n}_low", f"{n}_high") if n in kinetics]
@@ -93,8 +94,8 @@ def kinetics(kinetics: Columns, fits: Columns, units: Units, sensors: Sequence[T
         table,
         "Mean radius (left) and number of particles per area (right) in time windows; shaded: 95 % interval. "
         "Broken lines: rⁿ = r₀ⁿ + K t, fitted in r.",
-        f"Mean radius from {_at(kinetics[radius], 0)} to {_at(kinetics[radius], -1)} {units.length} and number of "
-        f"particles from {_at(kinetics[density], 0)} to {_at(kinetics[density], -1)} {units.per_area} over time.",
+        f"Mean radius from {_at(kinetics[radius], 0)} to {_at(kinetics[radius], -1)} {units.length} and "
+        f"{units.per_area} from {_at(kinetics[density], 0)} to {_at(kinetics[density], -1)} over time.",
         "Mean radius and number of particles",
     )
 
@@ -157,7 +158,7 @@ def events_so_far(events: Mapping[str, NDArray[np.float64]], end: tuple[float, f
             axes.step(steps, so_far, where="post", color=shade, linestyle=dash, label=f"{kind} ({len(times)})")
         axes.set(xlabel=units.time_axis, ylabel="events so far", xlim=end if end[1] > end[0] else None)
         axes.set_ylim(bottom=0)
-        _whole(axes)
+        whole_numbers(axes)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     rows = sorted((float(t), kind) for kind in kinds for t in events[kind])
     table = {units.name("time_{time}"): [t for t, _ in rows], "kind": [k for _, k in rows]}
@@ -309,13 +310,6 @@ def _window_means(
 def _shown(name: str) -> str:
     """Return a name as a legend shows it: one that begins with an underscore would be left out."""
     return f"\u200b{name}" if name.startswith("_") else name
-
-
-def _whole(axes: Axes) -> None:
-    """Let the y axis count in whole numbers."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
 
 
 def _at(values: Sequence[Any], k: int) -> str:

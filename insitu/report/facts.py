@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # share of the movie at either end over which "at the beginning" and "at the end" are averaged
 _ENDS = 0.05
 _FEW = 3
+_SMALL_CHANGE = 0.03  # of the number of particles: less is not worth a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def sentence(material: Material) -> str:
         return f"In the one frame that was analysed there {_are(int(both.number[0]))}{size}."
     verb = _verb(*both.number)
     first, last = (said(round(number)) for number in both.number)
-    change = f"{verb} {first}" if verb == "stayed at" else f"{verb} from {first} to {last}"
+    change = f"{verb} {last}" if verb.startswith("stayed") else f"{verb} from {first} to {last}"
     rest = _radius_clause(material, both) + _event_clause(material.events)
     return f"In {frames}{lasted} the number of particles in view {change}{rest}."
 
@@ -104,7 +105,7 @@ def numbers(material: Material) -> list[Number]:
 def _density(material: Material, both: Ends) -> Number:
     first, last = (headline(material, f"number_density_{when}") for when in ("first", "last"))
     if first and last and last[1]:
-        unit = last[2].replace("1/µm²", "µm⁻²")
+        unit = last[2].replace("1/µm²", "µm⁻²").replace("1/10⁶", "per 10⁶")
         value, interval = within(last[0], *last[1], unit)
         start = within(first[0], *first[1], unit)[0] if first[1] else said(first[0], unit)
         return Number("particles per area", value, interval, f"at the end; {start} at the beginning")
@@ -184,10 +185,11 @@ def _radius_clause(material: Material, both: Ends) -> str:
     (first, last), unit, slope = both.radius, material.units.length, _slope(material)
     if first is None or last is None:
         return ""
+    whose = "its radius" if round(both.number[0]) == round(both.number[1]) == 1 else "their mean radius"
     if slope is not None and abs(slope[0]) <= slope[1]:
-        return f", while their mean radius stayed near {said(last, unit)}"
+        return f", while {whose} stayed near {said(last, unit)}"
     verb = "grew" if last > first else "shrank"
-    return f", while their mean radius {verb} from {said(first)} to {said(last, unit)} ({_change(first, last)})"
+    return f", while {whose} {verb} from {said(first)} to {said(last, unit)} ({_change(first, last)})"
 
 
 def _event_clause(events: pd.DataFrame) -> str:
@@ -204,8 +206,8 @@ def _event_clause(events: pd.DataFrame) -> str:
 
 
 def _verb(first: float, last: float) -> str:
-    if round(first) == round(last):
-        return "stayed at"
+    if abs(last - first) <= _SMALL_CHANGE * first:
+        return "stayed at" if round(first) == round(last) else "stayed near"
     return "fell" if last < first else "rose"
 
 

@@ -59,7 +59,7 @@ def still(material: Material, frame: int, *, barred: bool = True) -> Picture:
     step = int(material.about["geometry"]["step"])
     overlay = Overlay(material.run, material.reader, range(frame, frame + 1, step), flash=1)
     shown = overlay.scene(frame)
-    scene = replace(shown, notes=())
+    scene = replace(shown, notes=(), marks=())  # too small for words
     painter = Painter(scene, largest=_LARGEST_PX)
     picture = painter(scene)
     count = figures.count_of(scene)

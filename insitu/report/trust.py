@@ -104,6 +104,8 @@ def _edges(material: Material) -> list[Line]:
     edge, composite = float(rows["touches_edge"].mean()), float(rows["composite"].mean())
     state = PROBLEM if edge == 1 else LOOK if edge > _MANY_EDGE else FINE
     text = f"{percent(edge)} of the outlines touch the edge of the picture; they are tracked but not in any size."
+    if edge == 0:
+        text = "No outline touches the edge of the picture."
     lines = [Line(state, "edge", "All outlines touch the edge: no size can be given." if edge == 1 else text)]
     if composite > 0:
         state = LOOK if composite > _MANY_COMPOSITE else FINE

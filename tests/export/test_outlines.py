@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from insitu.export.outlines import outline, outlines
+from insitu.export.outlines import enclosed, outline, outlines
 
 EIGHT = np.ones((3, 3))
 
@@ -46,6 +46,21 @@ def test_every_component_comes_back_with_its_holes_filled(mask):
         # a hole of an 8-connected thing is 4-connected: corners do not let the outside in
         whole = ndimage.binary_fill_holes(own, ndimage.generate_binary_structure(2, 1))
         np.testing.assert_array_equal(filled(corners, mask.shape), whole)
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.booleans()))
+def test_of_a_label_in_pieces_the_largest_is_outlined(mask):
+    found = dict(outlines(mask.astype(np.uint16)))
+    assert set(found) == ({1} if mask.any() else set())
+    pieces, n = ndimage.label(mask, EIGHT)
+    wholes = [ndimage.binary_fill_holes(pieces == k, ndimage.generate_binary_structure(2, 1)) for k in range(1, n + 1)]
+    if n:
+        shown = filled(found[1], mask.shape)
+        assert enclosed(found[1]) == shown.sum()
+        # a piece inside the hole of another one is covered with it: then nothing seems to be missing
+        assert any((shown == whole).all() for whole in wholes)
+        assert shown.sum() >= max(np.bincount(pieces.ravel())[1:])
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (5, 2)])

@@ -103,25 +103,31 @@ def _events(result: Individuals, gathered: Gathered) -> None:
     if len(windows.frame) < 2:
         result.put("event_rates", {}, "one used frame: nothing can be seen to happen")
         return
-    # what happens between the last frame of a window and the first of the next belongs to the next
-    last = np.searchsorted(windows.window, np.arange(len(windows)), side="right") - 1
-    duration = np.diff(windows.time[last], prepend=windows.time[0])
-    duration = np.where(duration > 0, duration, np.median(np.diff(windows.time)))
-    area = gathered.units.area_of(gathered.info.region)
     found = Happenings.of(
         table["kind"].tolist(),
         window_of(windows, table["frame"].to_numpy(np.int64)).tolist(),
         [list(ids) for ids in table["parents"]],
         [list(ids) for ids in table["children"]],
     )
+    _share(result, found, gathered.options.confidence)
+    # what happens between the last frame of a window and the first of the next belongs to the next
+    last = np.searchsorted(windows.window, np.arange(len(windows)), side="right") - 1
+    duration = np.diff(windows.time[last], prepend=windows.time[0])
+    duration = np.where(duration > 0, duration, np.median(np.diff(windows.time)))
+    if not (duration > 0).all():
+        result.put("event_rates", {}, "the times of the frames do not rise")
+        return
+    area, confidence = gathered.units.area_of(gathered.info.region), gathered.options.confidence
     number = gathered.frames["n_all"][last].astype(np.int64)
     change = np.diff(number, prepend=int(gathered.frames["n_all"][0]))
-    confidence = gathered.options.confidence
     happened = event_rates(found, windows.middle, duration, area, confidence)
     result.put("event_rates", happened, "nothing happened: the run has no events")
     result.put(
         "number_balance", number_balance(found, windows.middle, duration, change, area=area, confidence=confidence)
     )
+
+
+def _share(result: Individuals, found: Happenings, confidence: float) -> None:
     share = coalescence_share(found, confidence)
     if share is None:
         result.absent.append(Absent("share of coalescence", "no particle dissolved or coalesced"))
@@ -139,8 +145,8 @@ def _mobility(result: Individuals, gathered: Gathered, seen: Looks) -> None:
     """Put the tables mobility and mobility_fits; state diffusion and the share that stands still."""
     paths, windows, options = seen.paths, gathered.windows, gathered.options
     lags = lags_of(windows.frame)
-    if not len(paths.frame) or not len(lags):
-        result.put("mobility", {}, "no track has two positions")
+    if not len(paths.frame) or not len(lags) or windows.time[-1] <= windows.time[0]:
+        result.put("mobility", {}, "no track has two positions at different times")
         return
     found = displacements(paths.frame, paths.particle, paths.y, paths.x, lags)
     of = gathered.records

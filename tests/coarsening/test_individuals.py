@@ -254,3 +254,12 @@ def test_a_run_that_is_being_written_has_no_survival_but_all_the_rest():
     assert "survival" not in result.tables
     assert any("not finished" in a.why for a in result.absent)
     assert {"growth", "mobility", "environment"} <= set(result.tables)
+
+
+def test_frames_that_all_have_one_time():
+    tables = still(n=30)
+    result = study(replace(tables, frames=tables.frames.assign(time_s=7.0)), QUICK)
+    why = {a.what: a.why for a in result.absent}
+    assert "times of the frames do not rise" in why["event rates"]
+    assert "different times" in why["mobility"]
+    assert "environment" in result.tables

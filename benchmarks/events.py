@@ -1,6 +1,7 @@
 """Precision and recall of events against exact truth, and what linking and events cost.
 
 ``python -m benchmarks.events [--seeds 5] [--frames 200]`` writes ``benchmarks/results/events.md``;
+``python -m benchmarks.events --cost`` writes ``benchmarks/results/events_cost.md`` (on a quiet machine);
 ``python -m benchmarks.events --sweep 2`` tries values of `events.contact_frames` on other seeds and writes
 ``benchmarks/results/contact_frames.md``.
 
@@ -111,12 +112,35 @@ def sweep(seeds: int, frames: int) -> list[str]:
     return lines
 
 
+def cost(frames: int = 100, repeats: int = 5) -> list[str]:
+    """Time linking with the drift vote, events and held frames together; compiled before, best and worst of repeats."""
+    lines = ["# Cost of linking and events", "", "Made by `python -m benchmarks.events --cost`: linking with the drift"]
+    lines[-1] += f" vote, events, held frames; CPU time a frame over {frames} frames, best and worst of {repeats} runs."
+    lines += ["", "| particles | masks | ms a frame | slowest run | 1-minute load |", "| --- | --- | --- | --- | --- |"]
+    for n in (300, 1500):
+        for masks in MASKS:
+            world = world_of(n, 6, masks, FIRST_SEED, frames)
+            movie = measured(world)
+            found_in(world, movie[:10])
+            COSTS.clear()
+            for _ in range(repeats):
+                found_in(world, movie)
+            spent, name = COSTS[n], masks.partition(":")[0]
+            lines.append(f"| {n} | {name} | {min(spent):.2f} | {max(spent):.2f} | {os.getloadavg()[0]:.1f} |")
+            print(lines[-1], flush=True)
+    return [*lines, "", f"{os.cpu_count()} cores, Python {platform.python_version()}."]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--sweep", type=int, default=0, help="seeds for the sweep of contact_frames")
+    parser.add_argument("--cost", action="store_true")
     given = parser.parse_args()
+    if given.cost:
+        (RESULTS / "events_cost.md").write_text("\n".join([*cost(), ""]))
+        return
     if given.sweep:
         about = SWEPT.format(**vars(given))
         lines = ["# How long a contact must last", "", about, "", *sweep(given.sweep, given.frames), ""]
@@ -132,14 +156,7 @@ def main() -> None:
     ]
     for masks in MASKS:
         lines += [row(n, relax, masks, given.seeds, given.frames) for n in (300, 1500) for relax in (0, 6)]
-    lines += [
-        "",
-        "Linking with the drift vote, events and held frames together, CPU time a frame (median, highest movie):",
-        "",
-    ]
-    lines += [f"- {n} particles at the start: {np.median(c):.2f} ms, {max(c):.2f} ms" for n, c in COSTS.items()]
-    lines += ["", f"{os.cpu_count()} cores, Python {platform.python_version()}."]
-    (RESULTS / "events.md").write_text("\n".join([*lines, ""]))
+    (RESULTS / "events.md").write_text("\n".join([*lines, "", "Cost: events_cost.md.", ""]))
 
 
 if __name__ == "__main__":

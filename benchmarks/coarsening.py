@@ -141,7 +141,7 @@ def exponent(_place: Path, repeats: int = 200) -> list[str]:
                 options = CoarseningOptions(bootstrap=100, window_frames=1)
                 held = gather(growing(n, growth, 0.01, rng), options)
                 draws = FamilyBootstrap(held.records, held.family, len(held.windows), options.bootstrap)
-                table, verdict, _ = fits(kinetics(held, draws), draws, held.units, 0.95)
+                table, verdict, _ = fits(held, kinetics(held, draws), draws)
                 chosen = table["quantity"] == "mean_radius"
                 least += table["model"][chosen][table["aic"][chosen][:3].argmin()] == f"n{n}"
                 right += verdict.n == n

@@ -101,7 +101,7 @@ def _row(n: int, case: tuple, repeats: int, truth: tuple, rng: np.random.Generat
         held = gather(tables(radius), options)
         draws = FamilyBootstrap(held.records, held.family, len(held.windows), options.bootstrap, repeat)
         table = kinetics(held, draws)
-        fitted, verdict, _ = fits(table, draws, held.units, 0.95)
+        fitted, verdict, _ = fits(held, table, draws)
         at = {q: int(np.flatnonzero((fitted["quantity"] == q) & (fitted["model"] == f"n{n}"))[0])
               for q in ("mean_radius", "critical_radius")}  # fmt: skip
         for which, quantity in (("K", "mean_radius"), ("star", "critical_radius")):

@@ -62,8 +62,8 @@ FITS: tuple[Column, ...] = (
     Column("K", "float64", "{length}ⁿ/{time}", "rate"),
     Column("K_low", "float64", "{length}ⁿ/{time}", "lower end of its interval", nullable=True),
     Column("K_high", "float64", "{length}ⁿ/{time}", "upper end of its interval", nullable=True),
-    Column("r0_{length}", "float64", _L, "radius at the first window"),
-    Column("growth", "float64", "", "fitted radius at the last window over that at the first"),
+    Column("r0_{length}", "float64", _L, "fitted radius at the beginning"),
+    Column("growth", "float64", "", "fitted radius at the end over that at the beginning"),
     Column("residual_percent", "float64", "%", "root mean square of the weighted relative residuals"),
     Column("aic", "float64", "", "Akaike's criterion with the effective number of windows", nullable=True),
     Column("delta_aic", "float64", "", "distance to the best of n = 2, 3, 4", nullable=True),
@@ -114,7 +114,7 @@ RUNS: tuple[Column, ...] = (
     Column("particles", "int64", "", "tracks with a size"),
     Column("mean_radius_first_{length}", "float64", _L, "⟨r⟩ in the first window", nullable=True),
     Column("mean_radius_last_{length}", "float64", _L, "⟨r⟩ in the last window", nullable=True),
-    Column("growth", "float64", "", "fitted radius at the last window over that at the first", nullable=True),
+    Column("growth", "float64", "", "fitted radius at the end over that at the beginning", nullable=True),
     Column("decided_n", "float64", "", "exponent that the run decides for by itself", nullable=True),
     Column("n", "int32", "", "exponent that K is taken with, the same for all runs"),
     Column("K", "float64", "{length}ⁿ/{time}", "rate", nullable=True),
@@ -165,9 +165,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
 # made of sums that stream: the same to the last bit live, in any batches and merged in any order; all else needs the
 # whole run
 LIVE: dict[str, tuple[str, ...]] = {
-    "kinetics": tuple(
-        c.name for c in KINETICS if not c.name.endswith(("_low", "_high")) and c.name != "n_particles"
-    ),
+    "kinetics": tuple(c.name for c in KINETICS if not c.name.endswith(("_low", "_high")) and c.name != "n_particles"),
     "distributions": ("bin", "radius_low_{length}", "radius_high_{length}", "count", "weight", "density_per_{length}"),
 }
 

@@ -10,14 +10,14 @@ import numpy as np
 from insitu.coarsening import powerlaw
 from insitu.coarsening.absent import Absent
 from insitu.coarsening.families import draws_of, interval
-from insitu.coarsening.kinetics import RADII
+from insitu.coarsening.kinetics import RADII, over
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from insitu.coarsening.absent import Columns
-    from insitu.coarsening.columns import Units
     from insitu.coarsening.families import FamilyBootstrap
+    from insitu.coarsening.gather import Gathered
 
 EXPONENTS = (2, 3, 4)
 MIN_WINDOWS = 5
@@ -48,13 +48,13 @@ class Verdict:
 class Curve:
     """One radius over time, with the weight of each window and the bootstrap's draws of the whole curve."""
 
-    t: NDArray[np.float64]
+    times: powerlaw.Times
     r: NDArray[np.float64]
     weight: NDArray[np.float64]
     draws: NDArray[np.float64] | None
 
     @classmethod
-    def of(cls, t: NDArray[np.float64], r: NDArray[np.float64], draws: NDArray[np.float64] | None) -> Curve:
+    def of(cls, times: powerlaw.Times, r: NDArray[np.float64], draws: NDArray[np.float64] | None) -> Curve:
         """Leave out windows without sizes, and weight the others by the scatter of their draws."""
         kept = np.isfinite(r) & (r > 0)
         if draws is not None:
@@ -70,50 +70,64 @@ class Curve:
             floor = max(1e-3 * float(np.median(variance)), 1e-18 * float((r[kept] ** 2).mean()))
             weight = 1 / np.maximum(variance, floor)
             weight = weight / weight.mean()
-        return cls(t[kept], r[kept], weight, draws)
+        return cls(times.take(kept), r[kept], weight, draws)
 
 
-def fits(
-    table: Columns, bootstrap: FamilyBootstrap, units: Units, confidence: float
-) -> tuple[Columns, Verdict, list[Absent]]:
+def fits(gathered: Gathered, table: Columns, bootstrap: FamilyBootstrap) -> tuple[Columns, Verdict, list[Absent]]:
     """Fit ⟨r⟩(t) with n = 2, 3, 4 and free, and the critical radius of each n with that n.
 
     Parameters
     ----------
+    gathered : Gathered
     table : Columns
-        The table ``kinetics``.
+        Its table ``kinetics``.
     bootstrap : FamilyBootstrap
         Gives the windows their weights and K its interval; without draws the interval comes from the residuals.
-    units : Units
-    confidence : float
 
     Returns
     -------
     table, verdict, absent
         Table ``fits`` (no rows where nothing can be fitted), and what may be said.
     """
-    time = table["time_{time}"]
-    mean = Curve.of(time, table["mean_radius_{length}"], _scaled(draws_of(bootstrap, RADII["mean_radius"]), units))
-    if len(mean.t) < MIN_WINDOWS:
-        why = f"{len(mean.t)} time windows hold sizes; a fit needs {MIN_WINDOWS}"
+    mean = _curve(gathered, table, bootstrap, "mean_radius")
+    confidence = gathered.options.confidence
+    if len(mean.times) < MIN_WINDOWS:
+        why = f"{len(mean.times)} time windows hold sizes; a fit needs {MIN_WINDOWS}"
         return {}, Verdict(None, f"No growth law is fitted: {why}."), [Absent("fits of ⟨r⟩(t)", why)]
     rows, verdict = _mean_radius(mean, confidence)
     for n in EXPONENTS:
-        name = f"critical_radius_n{n}"
-        curve = Curve.of(time, table[name + "_{length}"], _scaled(draws_of(bootstrap, RADII[name]), units))
-        if len(curve.t) >= MIN_WINDOWS:
+        curve = _curve(gathered, table, bootstrap, f"critical_radius_n{n}")
+        if len(curve.times) >= MIN_WINDOWS:
             rows.append(_critical(curve, n, confidence))
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}, verdict, []
 
 
-def _scaled(draws: NDArray[np.float64] | None, units: Units) -> NDArray[np.float64] | None:
-    return None if draws is None else draws * units.per_px
+# per frame, the sum under the ratio that gives a radius: how much each frame counts in the mean of its window
+_UNDER = {"mean_radius": "wr0", "critical_radius_n2": "wr1", "critical_radius_n3": "wr0", "critical_radius_n4": "wr-1"}
+
+
+def _curve(gathered: Gathered, table: Columns, bootstrap: FamilyBootstrap, name: str) -> Curve:
+    """Return one radius over time, in length units."""
+    drawn = draws_of(bootstrap, RADII[name])
+    drawn = None if drawn is None else drawn * gathered.units.per_px
+    windows, counts = gathered.windows, np.asarray(gathered.frames[_UNDER[name]], np.float64)
+    since = windows.time - windows.start[windows.window]
+    total = windows.total(counts)
+    mean = over(windows.total(counts * since), total)
+    apart = since - mean[windows.window]
+    counts = np.where(counts > 0, counts, 0.0)
+    apart = np.where(counts > 0, apart, 0.0)
+    variance, third = (over(windows.total(counts * apart**k), total) for k in (2, 3))
+    # frames that are one moment up to rounding
+    variance = np.where(variance > 1e-12 * mean**2, variance, 0.0)
+    times = powerlaw.Times.over(mean + windows.start, variance, third)
+    return Curve.of(times, table[name + "_{length}"], drawn)
 
 
 def _mean_radius(curve: Curve, confidence: float) -> tuple[list[dict[str, Any]], Verdict]:
     one = curve.r[None]
-    free = powerlaw.fit_free(curve.t, one, curve.weight)
-    laws = {n: powerlaw.fit(curve.t, one, curve.weight, n) for n in EXPONENTS}
+    free = powerlaw.fit_free(curve.times, one, curve.weight)
+    laws = {n: powerlaw.fit(curve.times, one, curve.weight, n) for n in EXPONENTS}
     n_effective = powerlaw.effective_number(free.residuals[0], curve.weight)
     aic = {n: _aic(law, curve, n_effective, 2) for n, law in laws.items()}
     aic_free = _aic(free, curve, n_effective, 3)
@@ -136,7 +150,7 @@ def _mean_radius(curve: Curve, confidence: float) -> tuple[list[dict[str, Any]],
 
 
 def _critical(curve: Curve, n: int, confidence: float) -> dict[str, Any]:
-    law = powerlaw.fit(curve.t, curve.r[None], curve.weight, n)
+    law = powerlaw.fit(curve.times, curve.r[None], curve.weight, n)
     n_effective = powerlaw.effective_number(law.residuals[0], curve.weight)
     row = _row(curve, law, confidence, n_effective, quantity="critical_radius", model=f"n{n}")
     return row | {"wording": f"r* that conserves volume if n = {n}; no choice between models is made from it"}
@@ -177,30 +191,30 @@ def rate_interval(curve: Curve, law: powerlaw.PowerLaw, confidence: float, n_eff
     from scipy.special import stdtrit
 
     K = float(law.K[0])
-    error = powerlaw.rate_error(law, curve.t, curve.weight)
-    spare = max(1, len(curve.t) - 2)
+    error = powerlaw.rate_error(law, curve.times, curve.weight)
+    spare = max(1, len(curve.times) - 2)
     if curve.draws is None:
-        error *= np.sqrt(len(curve.t) / max(n_effective, 1.0))
+        error *= np.sqrt(len(curve.times) / max(n_effective, 1.0))
         spare = max(1, round(n_effective) - 2)
     reach = float(stdtrit(spare, (1 + confidence) / 2)) * error
     if curve.draws is None:
         return K - reach, K + reach
     n = np.full(len(curve.draws), float(law.n[0]))
-    low, high = interval(powerlaw.fit(curve.t, curve.draws, curve.weight, n).K, confidence)
+    low, high = interval(powerlaw.fit(curve.times, curve.draws, curve.weight, n).K, confidence)
     return K - float(np.hypot(K - low, reach)), K + float(np.hypot(high - K, reach))
 
 
 def _aic(law: powerlaw.PowerLaw, curve: Curve, n_effective: float, parameters: int) -> float:
     """Return Akaike's criterion; the variance is one more parameter. Rounding is the floor of the residuals."""
     rounding = 1e-20 * float((curve.weight * curve.r**2).sum())
-    return n_effective * float(np.log((law.chi2[0] + rounding) / len(curve.t))) + 2 * (parameters + 1)
+    return n_effective * float(np.log((law.chi2[0] + rounding) / len(curve.times))) + 2 * (parameters + 1)
 
 
 def _support(curve: Curve) -> dict[int, float]:
     """Return in what share of the draws each exponent fits best."""
     if curve.draws is None:
         return {}
-    chi2 = np.stack([powerlaw.fit(curve.t, curve.draws, curve.weight, n).chi2 for n in EXPONENTS])
+    chi2 = np.stack([powerlaw.fit(curve.times, curve.draws, curve.weight, n).chi2 for n in EXPONENTS])
     won = np.bincount(chi2.argmin(axis=0), minlength=len(EXPONENTS)) / len(curve.draws)
     return dict(zip(EXPONENTS, won.tolist(), strict=True))
 
@@ -208,7 +222,7 @@ def _support(curve: Curve) -> dict[int, float]:
 def _free_interval(curve: Curve, confidence: float) -> tuple[float, float]:
     if curve.draws is None:
         return np.nan, np.nan
-    low, high = interval(powerlaw.fit_free(curve.t, curve.draws, curve.weight).n, confidence)
+    low, high = interval(powerlaw.fit_free(curve.times, curve.draws, curve.weight).n, confidence)
     return float(low), float(high)
 
 

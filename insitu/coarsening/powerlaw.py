@@ -23,6 +23,58 @@ _ROUGH, _FINE = 1e-4, 1e-11
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Times:
+    """When the radii of windows were seen: moments, or stretches of time that were averaged over.
+
+    A mean over a window in which the curve bends, and in which particles vanish, is not the curve's value in the middle
+    of the window. The model is therefore averaged as the data were, over two points in time that have the mean, the
+    variance and the skewness of the times of the sizes (Gauss quadrature).
+
+    Attributes
+    ----------
+    nodes, share : float64 array of shape (k, W)
+        Points in time of each window, and their shares, which sum to 1.
+    """
+
+    nodes: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+    @classmethod
+    def at(cls, t: NDArray[np.float64]) -> Times:
+        """Return single moments (W,)."""
+        return cls(t[None], np.ones((1, len(t))))
+
+    @classmethod
+    def over(cls, mean: NDArray[np.float64], variance: NDArray[np.float64], third: NDArray[np.float64]) -> Times:
+        """Return stretches (W,) of time with these central moments."""
+        if not (variance > 0).any():
+            return cls.at(mean)
+        width = np.sqrt(np.maximum(variance, 0.0))
+        skew = np.divide(third, width**3, out=np.zeros_like(width), where=width > 0)
+        root = np.sqrt(skew**2 + 4)
+        early, late = (skew - root) / 2, (skew + root) / 2
+        nodes = np.stack([mean + width * early, mean + width * late])
+        return cls(nodes, np.stack([late / root, -early / root]))
+
+    @property
+    def span(self) -> float:
+        """Time from the first to the last point."""
+        return float(self.nodes.max() - self.nodes.min())
+
+    @property
+    def tau(self) -> NDArray[np.float64]:
+        """Points in time, from 0 to 1."""
+        return np.asarray((self.nodes - self.nodes.min()) / self.span)
+
+    def __len__(self) -> int:
+        return int(self.nodes.shape[1])
+
+    def take(self, kept: NDArray[np.bool_]) -> Times:
+        """Return some windows."""
+        return Times(self.nodes[:, kept], self.share[:, kept])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PowerLaw:
     """Fitted curves, one a row of the data.
 
@@ -31,7 +83,7 @@ class PowerLaw:
     n : float64 array of shape (B,)
         Exponent.
     start, end : float64 array of shape (B,)
-        Fitted radius at the first and at the last time.
+        Fitted radius at the first and at the last point in time.
     K : float64 array of shape (B,)
         (endⁿ − startⁿ) over the duration.
     residuals : float64 array of shape (B, W)
@@ -49,7 +101,7 @@ class PowerLaw:
 
 
 def fit(
-    t: NDArray[np.float64],
+    times: Times,
     r: NDArray[np.float64],
     weight: NDArray[np.float64],
     n: float | NDArray[np.float64],
@@ -60,8 +112,8 @@ def fit(
 
     Parameters
     ----------
-    t : float64 array of shape (W,)
-        Times, increasing, W ≥ 2.
+    times : Times
+        Of W ≥ 2 windows.
     r : float64 array of shape (B, W)
         Radii, above 0; one curve a row.
     weight : float64 array of shape (W,)
@@ -72,26 +124,24 @@ def fit(
         Relative step of the ends below which the search stops.
     """
     n = np.broadcast_to(np.asarray(n, np.float64), (len(r),))
-    power = n[:, None]
-    tau = (t - t[0]) / (t[-1] - t[0])
-    start, end = _line(tau, r, weight)
+    start, end = _line(times, r, weight)
     for _ in range(_STEPS):
-        curve, slope_start, slope_end = _curve(start[:, None], end[:, None], power, tau)
+        curve, slope_start, slope_end = _curve(start, end, n, times)
         step_start, step_end = _solve(slope_start, slope_end, r - curve, weight)
         # never more than halfway to zero: the curve exists for positive ends only
         start = np.maximum(start + step_start, start / 2)
         end = np.maximum(end + step_end, end / 2)
         if max(np.abs(step_start / start).max(), np.abs(step_end / end).max()) < tolerance:
             break
-    curve, _, _ = _curve(start[:, None], end[:, None], power, tau)
+    curve, _, _ = _curve(start, end, n, times)
     residuals = r - curve
-    rate = (end**n - start**n) / (t[-1] - t[0])
+    rate = (end**n - start**n) / times.span
     return PowerLaw(n, start, end, rate, residuals, (weight * residuals**2).sum(axis=1))
 
 
-def fit_free(t: NDArray[np.float64], r: NDArray[np.float64], weight: NDArray[np.float64]) -> PowerLaw:
+def fit_free(times: Times, r: NDArray[np.float64], weight: NDArray[np.float64]) -> PowerLaw:
     """Fit n, r₀ and K: the least χ² over n in 0.5…12, by a grid and golden section; see `fit`."""
-    chi2 = np.stack([fit(t, r, weight, n, tolerance=_ROUGH).chi2 for n in _GRID], axis=1)
+    chi2 = np.stack([fit(times, r, weight, n, tolerance=_ROUGH).chi2 for n in _GRID], axis=1)
     log_n = np.log(_GRID)
     best = np.clip(chi2.argmin(axis=1), 1, len(_GRID) - 2)
     low, high = log_n[best - 1], log_n[best + 1]
@@ -99,21 +149,20 @@ def fit_free(t: NDArray[np.float64], r: NDArray[np.float64], weight: NDArray[np.
     ratio = (np.sqrt(5) - 1) / 2
     for _ in range(14):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        sides = (fit(t, r, weight, np.exp(side), tolerance=_ROUGH).chi2 for side in (left, right))
+        sides = (fit(times, r, weight, np.exp(side), tolerance=_ROUGH).chi2 for side in (left, right))
         better = next(sides) < next(sides)
         low, high = np.where(better, low, left), np.where(better, right, high)
-    return fit(t, r, weight, np.exp((low + high) / 2))
+    return fit(times, r, weight, np.exp((low + high) / 2))
 
 
-def rate_error(law: PowerLaw, t: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+def rate_error(law: PowerLaw, times: Times, weight: NDArray[np.float64]) -> float:
     """Return the standard error of K of the first curve, from the scatter of its residuals taken as independent."""
-    tau = (t - t[0]) / (t[-1] - t[0])
-    n, a, b = law.n[:1, None], law.start[:1, None], law.end[:1, None]
-    _, slope_a, slope_b = _curve(a, b, n, tau)
+    n, a, b = law.n[:1], law.start[:1], law.end[:1]
+    _, slope_a, slope_b = _curve(a, b, n, times)
     jacobian = np.stack([slope_a[0], slope_b[0]], axis=1)
     information = jacobian.T @ (weight[:, None] * jacobian)
-    gradient = np.array([-(n * a ** (n - 1))[0, 0], (n * b ** (n - 1))[0, 0]]) / (t[-1] - t[0])
-    variance = law.chi2[0] / max(1, len(t) - 2)
+    gradient = np.array([-(n * a ** (n - 1))[0], (n * b ** (n - 1))[0]]) / times.span
+    variance = law.chi2[0] / max(1, len(times) - 2)
     return float(np.sqrt(variance * gradient @ np.linalg.solve(information, gradient)))
 
 
@@ -133,24 +182,29 @@ def effective_number(residuals: NDArray[np.float64], weight: NDArray[np.float64]
 
 
 def _line(
-    tau: NDArray[np.float64], r: NDArray[np.float64], weight: NDArray[np.float64]
+    times: Times, r: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the ends of the straight line, kept positive: where Gauss–Newton begins."""
+    tau = (times.tau * times.share).sum(axis=0)
     start, end = _solve(np.broadcast_to(1 - tau, r.shape), np.broadcast_to(tau, r.shape), r, weight)
     floor = 0.1 * r.min(axis=1)
     return np.maximum(start, floor), np.maximum(end, floor)
 
 
 def _curve(
-    a: NDArray[np.float64], b: NDArray[np.float64], n: NDArray[np.float64], tau: NDArray[np.float64]
+    a: NDArray[np.float64], b: NDArray[np.float64], n: NDArray[np.float64], times: Times
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the curve and its derivatives by a and b, each (B, W)."""
+    """Return the curve, averaged over each window, and its derivatives by a and b (B,), each (B, W)."""
     # relative to a: powers of large numbers stay small
-    q = b / a
-    inner = (1 - tau) + q**n * tau
-    shape = inner ** (1 / n)
-    steep = shape / inner
-    return a * shape, steep * (1 - tau), steep * q ** (n - 1) * tau
+    a, q, n = a[:, None], (b / a)[:, None], n[:, None]
+    high, low = q**n, q ** (n - 1)
+    curve = by_a = by_b = np.zeros(1)
+    for tau, share in zip(times.tau, times.share, strict=True):
+        inner = (1 - tau) + high * tau
+        shape = share * inner ** (1 / n)
+        steep = shape / inner
+        curve, by_a, by_b = curve + shape, by_a + steep * (1 - tau), by_b + steep * tau
+    return a * curve, by_a, by_b * low
 
 
 def _solve(

@@ -137,7 +137,7 @@ def study(tables: Tables, options: CoarseningOptions) -> Study:
         result.absent.append(Absent("bootstrap intervals of ⟨r⟩ and K", bootstrap.why_none))
     table = kinetics(gathered, bootstrap)
     result.put("kinetics", table)
-    fitted, result.verdict, absent = fits(table, bootstrap, gathered.units, options.confidence)
+    fitted, result.verdict, absent = fits(gathered, table, bootstrap)
     result.put("fits", fitted)
     result.absent += absent
     bins, shapes, absent = distributions(gathered)

@@ -11,6 +11,7 @@ from insitu.coarsening.kinetics import kinetics
 from insitu.options import CoarseningOptions
 
 T = np.linspace(3.0, 11.0, 30)
+AT = powerlaw.Times.at(T)
 
 
 def law(n, growth=2.0, r0=7.0):
@@ -21,7 +22,7 @@ def fitted(tables, **options):
     options = CoarseningOptions(window_frames=1, **options)
     gathered = gather(tables, options)
     bootstrap = FamilyBootstrap(gathered.records, gathered.family, len(gathered.windows), options.bootstrap)
-    return fits(kinetics(gathered, bootstrap), bootstrap, gathered.units, options.confidence)
+    return fits(gathered, kinetics(gathered, bootstrap), bootstrap)
 
 
 def row(table, model, quantity="mean_radius"):
@@ -33,7 +34,7 @@ def row(table, model, quantity="mean_radius"):
 @pytest.mark.parametrize("n", [1.0, 2.0, 3.0, 4.0, 7.5])
 @pytest.mark.parametrize("growth", [0.5, 1.01, 2.0, 6.0])
 def test_an_exact_curve_gives_its_parameters_back(n, growth):
-    found = powerlaw.fit(T, law(n, growth)[None], np.ones(30), n)
+    found = powerlaw.fit(AT, law(n, growth)[None], np.ones(30), n)
     assert found.start == pytest.approx([7.0])
     assert pytest.approx([(growth**n - 1) * 7.0**n / 8.0], rel=1e-7) == found.K
     assert np.abs(found.residuals).max() < 1e-9
@@ -43,26 +44,48 @@ def test_the_fit_is_the_weighted_least_squares_in_r_of_scipy():
     rng = np.random.default_rng(1)
     r = law(3) * (1 + 0.02 * rng.normal(size=30))
     weight = rng.uniform(0.5, 2, 30)
-    ours = powerlaw.fit(T, r[None], weight, 3)
+    ours = powerlaw.fit(AT, r[None], weight, 3)
     (r0, K), cov = curve_fit(
         lambda t, r0, K: (r0**3 + K * (t - T[0])) ** (1 / 3), T, r, (7, 300), sigma=weight**-0.5, absolute_sigma=False
     )
     assert ours.start == pytest.approx([r0], rel=1e-6)
     assert pytest.approx([K], rel=1e-5) == ours.K
-    assert powerlaw.rate_error(ours, T, weight) == pytest.approx(np.sqrt(cov[1, 1]), rel=1e-3)
+    assert powerlaw.rate_error(ours, AT, weight) == pytest.approx(np.sqrt(cov[1, 1]), rel=1e-3)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_means_over_windows_are_compared_with_means_of_the_curve(n):
+    """Ten windows of four frames in which half of the particles vanish, and the curve bends."""
+    t = np.arange(40.0)
+    r = (1 + (3.0**n - 1) * t / 39) ** (1 / n)
+    count = r**-3.0
+    windows = np.repeat(np.arange(10), 4)
+
+    def mean(values):
+        return np.bincount(windows, count * values) / np.bincount(windows, count)
+
+    middle = mean(t)
+    apart = t - middle[windows]
+    times = powerlaw.Times.over(middle, mean(apart**2), mean(apart**3))
+    assert times.share.sum(axis=0) == pytest.approx(1)
+    assert (times.share * times.nodes).sum(axis=0) == pytest.approx(middle)
+    found = powerlaw.fit(times, mean(r)[None], np.ones(10), n)
+    assert (3.0**n - 1) / 39 == pytest.approx(found.K[0], rel=3e-3)
+    naive = powerlaw.fit(powerlaw.Times.at(t.reshape(10, 4).mean(axis=1)), mean(r)[None], np.ones(10), n)
+    assert abs(naive.K[0] * 39 / (3.0**n - 1) - 1) > 0.008
 
 
 def test_many_curves_at_once_are_fitted_as_one_by_one():
     rng = np.random.default_rng(2)
     r = law(2) * (1 + 0.05 * rng.normal(size=(6, 30)))
-    together = powerlaw.fit_free(T, r, np.ones(30))
-    alone = [powerlaw.fit_free(T, one[None], np.ones(30)).n[0] for one in r]
+    together = powerlaw.fit_free(AT, r, np.ones(30))
+    alone = [powerlaw.fit_free(AT, one[None], np.ones(30)).n[0] for one in r]
     assert together.n == pytest.approx(alone, rel=1e-4)
 
 
 @pytest.mark.parametrize("n", [1.3, 2.0, 3.4, 6.0])
 def test_the_free_exponent_of_an_exact_curve(n):
-    assert powerlaw.fit_free(T, law(n)[None], np.ones(30)).n == pytest.approx([n], rel=1e-3)
+    assert powerlaw.fit_free(AT, law(n)[None], np.ones(30)).n == pytest.approx([n], rel=1e-3)
 
 
 def test_effective_number_of_white_and_of_correlated_residuals():

@@ -43,6 +43,7 @@ class Arrivals:
         self._pending: dict[Place, tuple[Place, str]] = {}
         self._last: Place | None = None
         self._gap: tuple[Place, float] | None = None
+        self._step_known = False
         self._in_group = self._in_group_before = 0
         self.names: list[str | None] = []
         self.numbers: list[int] = []
@@ -74,6 +75,8 @@ class Arrivals:
         place, name = self._pending[self._queue[0]]
         if self._last is None or self._order is None:
             return name
+        if not (self._order.nested or self._step_known or self._know_step(place, now, force=force)):
+            return None
         same = self._order.key(place).group == self._order.key(self._last).group
         missing = range(self._order.next_after(self._last), place.number, self._order.step) if same else range(0)
         if same and not missing:
@@ -112,6 +115,15 @@ class Arrivals:
         last = self.names[-1]
         return predicted(last, self._order.column, self._order.step) if last is not None else ""
 
+    def _know_step(self, place: Place, now: float, *, force: bool) -> bool:
+        """Find the distance between successive numbers; one above 1 is believed after some frames, or some time."""
+        assert self._order is not None
+        known = self.numbers + [p.number for p, _ in self._pending.values()]
+        self._order.see_step(known)
+        patient = self._waited(place, now, times=10.0)
+        self._step_known = self._order.step == 1 or len(known) >= _ENOUGH_NAMES or force or patient
+        return self._step_known
+
     def _learn(self, now: float, *, force: bool) -> bool:
         """Find the order once enough names are there: the first frame may not be the first to arrive."""
         if not self._early:
@@ -121,9 +133,6 @@ class Arrivals:
             return False
         names, note = one_kind(self._early)
         order = Order(names)
-        few = order.step > 1 and len(names) < _ENOUGH_NAMES
-        if few and not force and waited < 10 * self._patience.reorder_s:
-            return False
         self._order, self._kind = order, IMAGE_KINDS[Path(names[0]).suffix.lower()]
         if note:
             self.remarks.append(("", note[0]))
@@ -160,7 +169,7 @@ class Arrivals:
         order, last = self._order, self._last
         assert order is not None
         assert last is not None
-        return order.step > 1 and bool((place.number - last.number) % order.step)
+        return self._step_known and order.step > 1 and bool((place.number - last.number) % order.step)
 
     def _is_taken(self, place: Place) -> bool:
         """Whether a file of another group has the same number (while numbers are thought to count through)."""
@@ -174,9 +183,11 @@ class Arrivals:
         self._gap = None
         return self._pending.pop(heapq.heappop(self._queue))
 
-    def _waited(self, place: Place, now: float) -> bool:
+    def _waited(self, place: Place, now: float, times: float = 1.0) -> bool:
         """Whether the numbers before `place` were waited for long enough."""
         if self._gap is None or self._gap[0] != place:
             self._gap = (place, now)
             return False
-        return now - self._gap[1] >= self._patience.reorder_s or len(self._queue) >= self._patience.reorder_frames
+        return (
+            now - self._gap[1] >= times * self._patience.reorder_s or len(self._queue) >= self._patience.reorder_frames
+        )

@@ -43,7 +43,7 @@ class Order:
     nested : bool
         Numbers begin again in each group.
     step : int
-        Distance between numbers of successive frames.
+        Distance between numbers of successive frames; 1 until it is known (`see_step`).
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ class Order:
         if column is None:
             column = max(tl.varying_columns(rows), default=-1)
         self.column = column if column >= 0 or not rows else len(rows[0]) + column
-        self.step = 1 if self.nested else _step(row[self.column] for row in rows)
+        self.step = 1
 
     def place(self, name: str) -> Place | None:
         """Return where a file stands, None where it is none of the recording."""
@@ -83,6 +83,10 @@ class Order:
             return False
         return taken or (self._timed and place.group > last.group and place.number <= last.number)
 
+    def see_step(self, numbers: Iterable[int]) -> None:
+        """Take the distance between successive frames from the numbers that are known."""
+        self.step = math.gcd(*(b - a for a, b in pairwise(sorted(numbers)))) or 1
+
     def nest(self) -> None:
         """Count within each group from now on."""
         self.nested, self.step = True, 1
@@ -96,7 +100,3 @@ def predicted(name: str, column: int, step: int) -> str:
             digits = str(int(found[0]) + step).zfill(len(found[0]))
             return stem[: found.start()] + digits + stem[found.end() :] + name[len(stem) :]
     return ""
-
-
-def _step(numbers: Iterable[int]) -> int:
-    return math.gcd(*(b - a for a, b in pairwise(sorted(numbers)))) or 1

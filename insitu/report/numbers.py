@@ -50,7 +50,7 @@ def said(value: Any, unit: str = "", digits: int = 3) -> str:  # noqa: ANN401 - 
     number = float(value)
     if number == 0:
         text = "0"
-    elif abs(number) >= 10 ** (digits - 1) or number == int(number):
+    elif abs(number) >= 10 ** (digits - 1) or isinstance(value, (int, np.integer)):
         text = f"{number:,.0f}".replace(",", _THIN) if abs(number) < 1e6 else _scientific(number, digits)
     elif abs(number) >= 1e-3:
         text = f"{number:.{max(0, digits - 1 - math.floor(math.log10(abs(number))))}f}"

@@ -30,7 +30,8 @@ def test_numbers_are_said_with_the_digits_they_have(value, text):
 
 
 def test_a_unit_stays_with_its_number():
-    assert said(2.0, "nm") == "2\u00a0nm"
+    assert said(2.0, "nm") == "2.00\u00a0nm"
+    assert said(2, "frames") == "2\u00a0frames"
     assert said(None, "nm") == "unknown"
 
 

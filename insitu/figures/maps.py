@@ -165,8 +165,9 @@ def gallery(strips: Sequence[Strip], name: str = "event_gallery") -> Drawn:
             for axes, picture, caption in zip(row, strip.pictures, strip.captions, strict=False):
                 axes.imshow(picture, interpolation="nearest")
                 axes.text(0.5, -0.03, caption, transform=axes.transAxes, ha="center", va="top", fontsize=7, color=MUTED)
-            # a title wider than its panel must not push the others aside
-            row[0].set_title(strip.title, color=INK, fontsize=8).set_in_layout(False)
+            # no title of the axes: the layout asks for room at its middle, which may lie beyond the panel
+            title = row[0].text(0, 1.03, strip.title, transform=row[0].transAxes, va="bottom", fontsize=8, color=INK)
+            title.set_in_layout(False)
     table = {
         "event": [k for k, s in enumerate(shown) for _ in s.pictures],
         "kind": [s.kind for s in shown for _ in s.pictures],

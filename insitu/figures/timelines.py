@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from insitu.figures.style import Columns
 
 _PANEL_MM, _SENSOR_MM = 46.0, 20.0
+_MANY_POINTS = 3000  # more make an SVG heavy: they are drawn as a picture inside it
 _EVENT_DASHES = {"entering": "--", "leaving": ":", "lost": "-."}
 _MODELS = {"n2": (BLUE, "n = 2"), "n3": (VERMILION, "n = 3"), "n4": (GREEN, "n = 4")}
 _DASHES = {"n2": (0, (4, 1.5)), "n3": (0, (1.2, 1.2)), "n4": (0, (6, 1.5, 1.2, 1.5))}
@@ -116,7 +117,7 @@ def counts(frames: Columns, units: Units, sensors: Sequence[Trace] = ()) -> Draw
         figure, (left, right), below = _two_over_sensors(sensors)
         for axes, values, shade in ((left, radius, BLUE), (right, number, BLUE)):
             known = np.isfinite(values)
-            axes.plot(time, values, color=SKY, linewidth=0.6, alpha=0.7)
+            axes.plot(time, values, color=SKY, linewidth=0.6, alpha=0.7, rasterized=len(time) > _MANY_POINTS)
             middle, mean = _window_means(time[known], values[known])
             axes.plot(middle, mean, color=shade, linewidth=1.4)
         left.set(ylabel=f"mean radius ({units.length})")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu.errors import InsituError
+from insitu.errors import InputError, InsituError
 from insitu.figures import Units
 from insitu.report.overlay import source_of
 from insitu.report.sensors import sensors, units_of
@@ -166,14 +166,35 @@ def _sample(run: Run, frames: pd.DataFrame, nm_per_px: float | None) -> pd.DataF
 
 
 def _source(run: Run, given: str | Path | None) -> tuple[Reader | None, str]:
+    """Open the movie of a run; one that is gone or not the same is no error unless it was given."""
+    # a page may be sent to others: it names the movie, not the disk it lay on
+    name = str(run.info["source"]["path"]).replace("\\", "/").rpartition("/")[2]
     try:
-        return source_of(run, given), ""
+        reader = source_of(run, given)
     except InsituError:
         if given is not None:
             raise
-        # a page may be sent to others: it names the movie, not the disk it lay on
-        name = str(run.info["source"]["path"]).replace("\\", "/").rpartition("/")[2]
         return None, f"'{name}' is not where the run found it, or cannot be read; give --source MOVIE"
+    if not (why := _another(run, reader)):
+        return reader, ""
+    reader.close()
+    if given is not None:
+        raise InputError(
+            f"'{given}' is not the movie of '{run.path}': it {why}", "give the movie the run was made from"
+        )
+    return None, f"'{name}' is not the movie of the run any more: it {why}; give --source MOVIE"
+
+
+def _another(run: Run, reader: Reader) -> str:
+    """Return how a movie differs from the one of the run; empty where nothing shows that it does."""
+    source, geometry = run.info["source"], run.info["geometry"]
+    if reader.info.shape != (source["height"], source["width"]):
+        return "has frames of another size"
+    planes = sum(run.counts[status] for status in ("ok", "bad", "missing"))
+    last = geometry["first_frame"] + (planes - 1) * geometry["step"]
+    if reader.info.n_frames is not None and last >= reader.info.n_frames:
+        return f"has {reader.info.n_frames} frames, and the run goes to frame {last}"
+    return ""
 
 
 def _statistics(out: Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any], str]:

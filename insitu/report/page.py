@@ -28,6 +28,21 @@ if TYPE_CHECKING:
 
 REPORT, FIGURES = "report.html", "figures"
 LARGEST_BYTES = 3_000_000
+_NAMES = (
+    "counts",
+    "distributions",
+    "event_gallery",
+    "events",
+    "growth",
+    "kinetics",
+    "kymograph",
+    "msd",
+    "number_balance",
+    "pair_correlation",
+    "sensors",
+    "survival",
+    "track_map",
+)
 _HALVES = ("pair_correlation", "msd")
 _GENERATOR = '<meta name="generator" content="insitu '
 _SECTIONS = (
@@ -162,6 +177,8 @@ def part_of(material: Material, *, key: str = "run", brief: bool = False) -> Par
     folder = material.run.path / FIGURES
     if strips:  # a file for a paper; the page shows the same events one by one
         figures.save(figures.gallery(strips), folder)
+    if not brief:
+        _forget(folder, {d.name for d in drawings} | ({"event_gallery"} if strips else set()))
     summary = material.summary
     sentence = (summary.get("verdict") or {}).get("sentence") if isinstance(summary.get("verdict"), dict) else None
     absent += [(str(a.get("what", "")), str(a.get("why", ""))) for a in summary.get("not_computed") or []]
@@ -273,6 +290,13 @@ def _shown(made: Drawn, folder: Path, beside: Path) -> Shown:
     # what matplotlib wrote is markup: it escapes the texts that are in it
     markup = Markup(figures.inline(svg, made.name, made.alt))  # noqa: S704 - made here, not taken from a file
     return Shown(made.title, made.caption, f"{stem}.svg, .png, .csv", made.name in _HALVES, markup)
+
+
+def _forget(folder: Path, drawn_now: set[str]) -> None:
+    """Remove figures of an earlier report that were not drawn again: they would show what is no longer so."""
+    for name in set(_NAMES) - drawn_now:
+        for suffix in (".svg", ".png", ".csv"):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def _meta(material: Material) -> str:

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from report_cases import AtEdge, checked, discs, told
 from store_cases import UNKNOWN, World
 
@@ -129,6 +130,16 @@ def test_a_run_that_was_moved_says_so_and_can_be_told_where_its_movie_is(world, 
         write_report(moved, source=tmp_path / "nowhere.tif")
 
 
+@pytest.mark.parametrize(("shape", "why"), [((24, 40, 60), "frames of another size"), ((5, 96, 128), "has 5 frames")])
+def test_a_movie_that_is_another_one_now_is_not_drawn_on(run, shape, why):
+    tifffile.imwrite(run.parent / "m.tif", np.full(shape, 9, np.uint16), photometric="minisblack")
+    page = checked(write_report(run))
+    assert "is not the movie of the run any more" in page.text
+    assert why in page.text
+    with pytest.raises(InputError, match=why):
+        write_report(run, source=run.parent / "m.tif")
+
+
 BAD = {
     "no particles": (lambda p: told(p / "r", world=World(empty=True)), "No particle was found in 63 frames"),
     "still being written": (lambda p: told(p / "r", stop=64), "is still being written"),
@@ -160,11 +171,15 @@ def test_statistics_of_runs_that_tell_little_are_shown_as_far_as_they_go(case, t
 
 
 def test_statistics_are_shown_with_the_command_that_made_them(run):
+    write_report(run)
+    (run / "figures" / "mine.svg").write_text("<svg/>", encoding="utf-8")
     command = f"insitu coarsening {run} --bootstrap 60"
     write(open_run(run).coarsening(CoarseningOptions(bootstrap=60)), run / "coarsening", command=command)
     page = checked(write_report(run))
     assert "law" in sections(page)
+    assert not (run / "figures" / "counts.svg").exists()
     assert "insitu coarsening run --bootstrap 60" in page.text
+    assert (run / "figures" / "mine.svg").is_file()
     assert {"kinetics.svg", "kinetics.csv", "number_balance.svg"} <= {p.name for p in (run / "figures").iterdir()}
     assert "Mean radius (left) and number of particles per area (right)" in page.text
     kinetics = pd.read_parquet(run / "coarsening" / "kinetics.parquet")

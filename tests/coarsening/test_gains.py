@@ -60,6 +60,14 @@ def test_first_and_last_window_border_and_unknown_particles_are_left_out():
     assert len(neighbour_gain(*few)["event"]) == 0
 
 
+def test_mergers_that_were_taken_for_dissolutions_do_not_rule():
+    table = neighbour_gain(*world(0.0, n=800, dissolved=30, noise=0.3))
+    table["gain_{length}3"][:2] += 30.0  # nine times what a dissolved one loses
+    found = excess_share(table)
+    assert found.low < 0 < found.high
+    assert abs(found.value) < 0.15
+
+
 def test_few_dissolutions_have_no_share():
     table = neighbour_gain(*world(1.0, dissolved=3))
     assert len(table["event"]) == 3

@@ -6,6 +6,7 @@ A figure function takes plain numpy columns and returns a `Drawn`: the matplotli
 
 from __future__ import annotations
 
+from insitu.figures.comparison import compared
 from insitu.figures.fates import displacements, number_balance, pair_correlation, survival
 from insitu.figures.frames import (
     EVENT_COLOURS,
@@ -23,7 +24,7 @@ from insitu.figures.frames import (
 from insitu.figures.maps import Places, Strip, gallery, kymograph, track_map
 from insitu.figures.sizes import distributions, growth
 from insitu.figures.style import Drawn, Units, inline, save
-from insitu.figures.timelines import Trace, compared, counts, events_so_far, kinetics, traces
+from insitu.figures.timelines import Trace, counts, events_so_far, kinetics, traces
 
 __all__ = [
     "EVENT_COLOURS",

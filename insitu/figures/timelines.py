@@ -14,7 +14,6 @@ from insitu.figures.style import (
     FAINT,
     GREEN,
     INK,
-    LINES,
     MUTED,
     PURPLE,
     SKY,
@@ -118,7 +117,7 @@ def counts(frames: Columns, units: Units, sensors: Sequence[Trace] = ()) -> Draw
         for axes, values, shade in ((left, radius, BLUE), (right, number, BLUE)):
             known = np.isfinite(values)
             axes.plot(time, values, color=SKY, linewidth=0.6, alpha=0.7, rasterized=len(time) > _MANY_POINTS)
-            middle, mean = _window_means(time[known], values[known])
+            middle, mean = window_means(time[known], values[known])
             axes.plot(middle, mean, color=shade, linewidth=1.4)
         left.set(ylabel=f"mean radius ({units.length})")
         right.set(ylabel="particles in the frame")
@@ -193,55 +192,6 @@ def traces(sensors: Sequence[Trace], units: Units) -> Drawn:
     )
 
 
-def compared(runs: Sequence[tuple[str, Columns]], units: Units) -> Drawn:
-    """Draw several runs together: mean radius, and number of particles relative to the beginning.
-
-    Parameters
-    ----------
-    runs : sequence of (name, columns)
-        Columns as for `counts`.
-    units : Units
-        Those that all runs share.
-    """
-    axis = units.time_column
-    table: dict[str, list[Any]] = {"run": [], axis: [], units.name("mean_radius_{length}"): [], "n_particles": []}
-    with styled("comparison"):
-        figure = canvas(DOUBLE_MM, _PANEL_MM + 10)
-        left, right = figure.subplots(1, 2)
-        for k, (name, frames) in enumerate(runs):
-            shade, dash = LINES[k % len(LINES)], ("-", "--", ":", "-.")[k // len(LINES) % 4]
-            time = finite(frames[axis])
-            for axes, column, relative in (
-                (left, units.name("mean_radius_{length}"), False),
-                (right, "n_particles", True),
-            ):
-                values = finite(frames[column])
-                known = np.isfinite(values)
-                if not known.any():
-                    continue
-                middle, mean = _window_means(time[known], values[known])
-                if relative and mean[0] <= 0:
-                    continue
-                axes.plot(middle, mean / mean[0] if relative else mean, color=shade, linestyle=dash, label=_shown(name))
-            for column in (axis, units.name("mean_radius_{length}"), "n_particles"):
-                table[column] += list(frames[column])
-            table["run"] += [name] * len(time)
-        left.set(ylabel=f"mean radius ({units.length})", xlabel=units.time_axis)
-        right.set(ylabel="particles / first particles", xlabel=units.time_axis)
-        handles, labels = left.get_legend_handles_labels()
-        if labels:
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
-    return Drawn(
-        "comparison",
-        figure,
-        table,
-        "Mean radius (left) and number of particles relative to the beginning (right), means over a twentieth of "
-        "each movie.",
-        f"Mean radius and number of particles of {len(runs)} runs over time.",
-        "The runs together",
-    )
-
-
 def _two_over_sensors(sensors: Sequence[Trace]) -> tuple[Figure, tuple[Axes, Axes], list[list[Axes]]]:
     """Return a figure with two panels on top and, for every sensor, one below each of them."""
     figure = canvas(DOUBLE_MM, _PANEL_MM + 8 + _SENSOR_MM * len(sensors))
@@ -299,18 +249,13 @@ def _laws(axes: Axes, time: NDArray[np.float64], fits: Columns, units: Units) ->
         axes.legend(loc="best")
 
 
-def _window_means(
+def window_means(
     time: NDArray[np.float64], values: NDArray[np.float64], windows: int = 20
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return middle and mean of equal windows of rows."""
     pieces = np.array_split(np.arange(len(time)), max(1, min(windows, len(time))))
     pieces = [p for p in pieces if len(p)]
     return np.array([time[p].mean() for p in pieces]), np.array([values[p].mean() for p in pieces])
-
-
-def _shown(name: str) -> str:
-    """Return a name as a legend shows it: one that begins with an underscore would be left out."""
-    return f"\u200b{name}" if name.startswith("_") else name
 
 
 def _at(values: Sequence[Any], k: int) -> str:

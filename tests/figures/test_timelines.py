@@ -5,7 +5,7 @@ import pytest
 
 from insitu import figures
 from insitu.figures import Trace, Units
-from insitu.figures.timelines import _window_means
+from insitu.figures.timelines import window_means
 
 NM = Units("nm", "s", "um2")
 
@@ -100,12 +100,12 @@ def test_counts_draws_every_frame_and_a_mean_of_windows():
     assert right.get_ylim()[0] == 0
 
 
-def test_window_means_keep_every_row():
+def testwindow_means_keep_every_row():
     time = np.arange(7.0)
-    middle, mean = _window_means(time, time**2, 3)
+    middle, mean = window_means(time, time**2, 3)
     assert middle.tolist() == [1, 3.5, 5.5]
     assert mean[0] == pytest.approx(5 / 3)
-    assert _window_means(np.zeros(0), np.zeros(0))[0].size == 0
+    assert window_means(np.zeros(0), np.zeros(0))[0].size == 0
 
 
 def test_events_count_up_at_their_times():

@@ -16,7 +16,8 @@ from insitu.errors import CommandError, InputError, ResourceError
 from insitu.options import CoarseningOptions
 from insitu.report import page as page_module
 from insitu.report.material import gather
-from insitu.report.page import Content, fitted, part_of, render, write_comparison, write_report
+from insitu.report.page import Content, fitted, render, write_comparison, write_report
+from insitu.report.parts import part_of
 from insitu.results import open_run
 from insitu.statistics import study_of, write
 from insitu.types import Calibration

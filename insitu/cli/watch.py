@@ -29,7 +29,7 @@ from insitu.store.place import refuse
 if TYPE_CHECKING:
     from insitu.cli.stopping import Stop
     from insitu.read.watch import Until
-    from insitu.read.watch.live import Live
+    from insitu.types import SourceInfo
 
 
 @click.command(short_help="analyse while the camera writes")
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @number_option("--until-idle", "End once nothing came for so many seconds (at least 60 before the first frame).")
 @click.option("--stop-after", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@click.option("--from-late", is_flag=True, help="With --resume: analyse anew where files came too late.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
 @json_option
 @quiet_option
@@ -52,6 +53,7 @@ def watch(
     until_idle: float | None,
     stop_after: int | None,
     resume: bool,
+    from_late: bool,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -65,6 +67,8 @@ def watch(
     """
     if resume and overwrite:
         raise CommandError("--resume and --overwrite exclude each other", "give one: go on, or begin again")
+    if from_late and not resume:
+        raise CommandError("--from-late takes files into a run that is there", "add --resume")
     if not path or out == "":
         raise CommandError("an empty text is no path", "check the variables of your shell: one of them may be empty")
     from insitu.read.watch import Until
@@ -77,7 +81,7 @@ def watch(
     until = Until(until_idle)
     with stoppable(console.note, until) as stop:
         try:
-            return followed(Path(path), place, job, until, stop)
+            return followed(Path(path), place, job, until, stop, from_late=from_late)
         except (KeyboardInterrupt, SourceStopped):
             return job.stopped(place, stop)
         except Exception as error:
@@ -86,41 +90,36 @@ def watch(
             raise
 
 
-def followed(path: Path, out: Path, job: Job, until: Until, stop: Stop) -> int:
+def followed(path: Path, out: Path, job: Job, until: Until, stop: Stop, *, from_late: bool) -> int:
     """Wait for the first frame, then analyse to the end; return the exit code."""
     from insitu.intake import Selection
-    from insitu.pipeline import process
+    from insitu.watching import watch
 
     console = job.console
     console.emit("waiting", source=str(path))
     console.note(f"waiting for frames in '{path}'; Ctrl-C ends the movie")
-    reader = opened(path, out, until)
-    info = reader.info
-    console.emit(
-        "start", source=str(path), out=str(out.resolve()), format=info.format, frames=None, height=info.height,
-        width=info.width, dtype=str(info.dtype), device=job.settings.segment.device,
-    )  # fmt: skip
-    console.note(f"{path} · {info.format} · {info.height}×{info.width} {info.dtype}")
+
+    def begun(info: SourceInfo) -> None:
+        known = {"format": info.format, "frames": None, "height": info.height, "width": info.width}
+        console.emit("start", source=str(path), out=str(out.resolve()), dtype=str(info.dtype), **known)
+        console.note(f"{path} · {info.format} · {info.height}×{info.width} {info.dtype}")
+
     meter = Meter(console)
-    summary = process(
-        reader,
+    summary = watch(
+        path,
         out,
         job.settings,
+        until,
         selection=Selection(*job.frames) if job.frames else None,
         resume=job.resume,
+        from_late=from_late,
         overwrite=job.overwrite,
+        begun=begun,
         progress=meter,
         on_result=meter.events,
         stop=stop.event,
     )
     return job.stopped(summary.out, stop) if summary.interrupted else job.finished(summary)
-
-
-def opened(path: Path, out: Path, until: Until) -> Live:
-    """Return the reader of a source that is still being filled, once its first frame is there."""
-    from insitu.read.watch import WatchedFolder
-
-    return WatchedFolder(path, until, exclude=(out,))
 
 
 def limited(frames: FrameRange | None, stop_after: int | None) -> FrameRange | None:

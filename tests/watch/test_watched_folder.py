@@ -37,8 +37,7 @@ def outcomes(reader):
         except EndOfSource:
             return got
         except BadFrame as bad:
-            assert (status == "missing") == (bad.reason == "missing")
-            got.append(bad.reason)
+            got.append(bad.reason if status == "ok" else status)
         else:
             got.append(next((n for n, image in enumerate(discs()) if (image == out).all()), "other pixels"))
     raise AssertionError("no end")

@@ -8,7 +8,8 @@ once it is complete; nothing is dropped, for the disk is the buffer.
 from __future__ import annotations
 
 from insitu.read.watch.folder import WatchedFolder
+from insitu.read.watch.live import Live, Past, is_live
 from insitu.read.watch.patience import Patience
 from insitu.read.watch.until import Until
 
-__all__ = ["Patience", "Until", "WatchedFolder"]
+__all__ = ["Live", "Past", "Patience", "Until", "WatchedFolder", "is_live"]

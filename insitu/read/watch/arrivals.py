@@ -13,6 +13,8 @@ from insitu.read.timeline import believable
 from insitu.read.watch.order import Order, Place, predicted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from insitu.read.watch.patience import Patience
 
 _ENOUGH_NAMES = 8  # to believe that numbers rise by more than one
@@ -44,6 +46,7 @@ class Arrivals:
         self._last: Place | None = None
         self._gap: tuple[Place, float] | None = None
         self._step_known = False
+        self._known: set[str] = set()
         self._in_group = self._in_group_before = 0
         self.names: list[str | None] = []
         self.numbers: list[int] = []
@@ -54,6 +57,11 @@ class Arrivals:
     def waiting(self) -> int:
         """Files that are there and not settled."""
         return len(self._queue) + len(self._early)
+
+    def go_on(self, names: Sequence[str | None], numbers: Sequence[int]) -> None:
+        """Begin after frames that an earlier run has settled."""
+        self.names, self.numbers = list(names), list(numbers)
+        self._known = {name for name in names if name is not None}
 
     def arrive(self, name: str, now: float) -> None:
         """Take a new file, seen at `now` (s)."""
@@ -126,19 +134,24 @@ class Arrivals:
 
     def _learn(self, now: float, *, force: bool) -> bool:
         """Find the order once enough names are there: the first frame may not be the first to arrive."""
-        if not self._early:
+        if not (self._early or self._known):
             return False
-        waited = now - self._began
-        if not (force or waited >= self._patience.reorder_s or len(self._early) >= self._patience.reorder_frames):
+        waited = now - self._began >= self._patience.reorder_s
+        if not (force or waited or self._known or len(self._early) >= self._patience.reorder_frames):
             return False
-        names, note = one_kind(self._early)
+        names, note = one_kind([*self._known, *(n for n in self._early if n not in self._known)])
         order = Order(names)
         self._order, self._kind = order, IMAGE_KINDS[Path(names[0]).suffix.lower()]
         if note:
             self.remarks.append(("", note[0]))
+        last = next((n for n in reversed(self.names) if n is not None), None)
+        place = None if last is None else order.place(last)
+        self._last = None if place is None else Place(place.group, self.numbers[-1])
         for name in names:
-            self._put(name)
+            if name not in self._known:
+                self._put(name)
         self._early.clear()
+        self._known.clear()
         return True
 
     def _put(self, name: str) -> None:

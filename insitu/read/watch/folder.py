@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
-from array import array
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,11 @@ from insitu.errors import BadFrame, EndOfSource, InputError, SourceStopped
 from insitu.read.files import shown
 from insitu.read.folder import Images
 from insitu.read.frames import check_slot
-from insitu.read.timeline import timeline
 from insitu.read.watch.arrivals import Arrivals
 from insitu.read.watch.complete import Attempt, Tails, trusted
+from insitu.read.watch.ledger import Ledger, in_the_end
 from insitu.read.watch.listing import Listing
+from insitu.read.watch.live import Past
 from insitu.read.watch.patience import Patience, patience_for
 from insitu.types import Header, SourceInfo
 
@@ -50,6 +50,8 @@ class WatchedFolder:
         How long is waited for what; what suits the disk by default.
     exclude : collection of Path, optional
         Folders inside that are no part of the recording.
+    past : Past, optional
+        What an earlier run has made of the folder: its frames keep their places, whatever came late.
     clock : callable, optional
         Monotonic time in s.
 
@@ -68,6 +70,7 @@ class WatchedFolder:
         *,
         patience: Patience | None = None,
         exclude: Collection[Path] = (),
+        past: Past | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root, self._until, self._clock = path, until, clock
@@ -78,19 +81,34 @@ class WatchedFolder:
         self._tails = Tails()
         self._attempt: Attempt | None = None
         self._kept: tuple[int, NDArray[Any], tuple[str, ...]] | None = None
-        self._changed_ns, self._sizes = array("q"), array("q")
-        self._newest_ns = 0
+        self._ledger = Ledger(path)
         self._news = self._next_look = self._next_audit = self._look_cost = clock()
         self._look_cost = 0.0
         self._closing = self._ended = False
         self._remarks: list[tuple[int | None, str, str]] = []
-        self._replaced: set[int] = set()
         self._scratch: NDArray[Any] = np.empty((0, 0))
+        self._past = past or Past()
+        self._go_on()
         first = self._first()
         self.info = SourceInfo(
             shown(path), f"folder of {first.format}", first.height, first.width, first.dtype, None,
             first.calibration, first.notes, first.lossy,
         )  # fmt: skip
+
+    def _go_on(self) -> None:
+        """Take the frames of an earlier run as settled."""
+        if not self._past.sources:
+            return
+        new = self._listing.look(audit=True)
+        named = {shown(name): name for name in new}
+        names = [None if source is None else named.get(source, source) for source in self._past.sources]
+        self._arrivals.go_on(names, self._past.numbers)
+        self._take(new, self._clock())
+        for name in names:
+            self._ledger.find(name)
+        for name in islice((n for n in names if n is not None), 8):
+            with suppress(BadFrame):
+                self._images = self._images or self._opened(name)
 
     def _first(self) -> SourceInfo:
         """Wait for the first image that can be read, and return what it says of itself."""
@@ -157,9 +175,7 @@ class WatchedFolder:
     def lag(self, index: int) -> tuple[int, float]:
         """Return how many files are there beyond frame `index`, and by how many s the newest of them is younger."""
         frames = len(self._arrivals.names) - 1 - index + self._arrivals.waiting
-        if not frames or not 0 <= index < len(self._changed_ns):
-            return frames, 0.0
-        return frames, max(0.0, (self._newest_ns - self._changed_ns[index]) * 1e-9)
+        return frames, self._ledger.behind_s(index) if frames else 0.0
 
     def remarks(self) -> list[tuple[int | None, str, str]]:
         """Return what was odd since the last call."""
@@ -171,29 +187,19 @@ class WatchedFolder:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the name of the folder and a digest of its first image."""
-        first = next((n for n in self._arrivals.names if n is not None), None)
-        digest = ""
-        if first is not None:
-            try:
-                with (self._root / first).open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError:  # a camera computer may delete what was copied away
-                digest = "gone"
-        return {"kind": "watched folder", "folder": self._root.name, "first": shown(first or ""), "sha256": digest}
+        first = next((n for n in self._arrivals.names if n is not None), "")
+        try:
+            with (self._root / first).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:  # the camera's computer may delete what was copied away
+            if self._past.fingerprint:
+                return self._past.fingerprint
+            digest = ""
+        return {"kind": "watched folder", "folder": self._root.name, "first": shown(first), "sha256": digest}
 
     def account(self) -> dict[str, Any]:
         """Return which files came late, and at which frame `insitu run` on this folder would begin to differ."""
-        arrivals = self._arrivals
-        known = [n for n in arrivals.names if n is not None] + arrivals.late
-        try:
-            line = timeline(known)
-        except InputError as error:
-            return {"late": [shown(n) for n in arrivals.late], "order": error.message}
-        pairs = zip(line.names, arrivals.names, strict=False)
-        differs = next((k for k, (batch, here) in enumerate(pairs) if batch != here), None)
-        if differs is None and len(line.names) != len(arrivals.names):
-            differs = min(len(line.names), len(arrivals.names))
-        return {"late": [shown(n) for n in arrivals.late], "differs_from_frame": differs}
+        return in_the_end(self._arrivals)
 
     def _look(self) -> None:
         """List what is new if it is time to."""
@@ -209,7 +215,7 @@ class WatchedFolder:
         self._next_look = now + max(self._patience.poll_s, self._look_cost / self._patience.duty)
         if audit:
             self._next_audit = now + max(self._patience.audit_s, self._look_cost / self._patience.duty)
-            self._note_replaced(_RECENT)
+            self._remarks += self._ledger.replaced(self._arrivals.names, _RECENT)
         self._take(new, now)
 
     def _look_ahead(self, now: float) -> None:
@@ -225,13 +231,7 @@ class WatchedFolder:
             self._arrivals.arrive(name, now)
         if new:
             self._news = now
-            self._newest_ns = max(self._newest_ns, self._stat_changed(new[-1]))
-
-    def _stat_changed(self, name: str) -> int:
-        try:
-            return os.stat(self._root / name).st_mtime_ns  # noqa: PTH116 - as often as a folder is listed
-        except OSError:
-            return 0
+            self._ledger.see(new[-1])
 
     def _pause(self) -> float:
         """Return how long to sleep, in s, before anything can have changed."""
@@ -245,7 +245,8 @@ class WatchedFolder:
         """Settle the next place of the timeline; False where it must be waited for."""
         now, before = self._clock(), len(self._arrivals.names)
         name = self._arrivals.next(now, force=self._closing)
-        self._fill_up(before)
+        for _ in range(before, len(self._arrivals.names)):
+            self._ledger.add_missing()
         if len(self._arrivals.names) > before:
             return True
         if name is None:
@@ -261,16 +262,9 @@ class WatchedFolder:
             self._remarks.append((None, shown(name), "vanished before it was read"))
         else:
             self._arrivals.settle()
-            self._changed_ns.append(self._attempt.changed_ns)
-            self._sizes.append(self._attempt.size)
+            self._ledger.add(self._attempt.changed_ns, self._attempt.size)
         self._attempt = None
         return True
-
-    def _fill_up(self, before: int) -> None:
-        """Note when the missing frames were missing: when the frame before them was written."""
-        missing = len(self._arrivals.names) - before
-        self._changed_ns.extend([self._changed_ns[-1] if self._changed_ns else 0] * missing)
-        self._sizes.extend([-1] * missing)
 
     def _judge(self, attempt: Attempt, slot: NDArray[Any] | None, now: float, *, wanted: bool) -> str:
         """Return whether a file is ``"complete"``, has ``"vanished"``, or what to do: ``"wait"``."""
@@ -286,13 +280,13 @@ class WatchedFolder:
         if attempt.see(status.st_size, status.st_mtime_ns, now):
             self._news = now
         followed = self._arrivals.waiting > 1
-        if not trusted(attempt, path, self._patience, now, self._newest_ns, followed=followed):
+        if not trusted(attempt, path, self._patience, now, self._ledger.newest_ns, followed=followed):
             attempt.put_off(now)
             return "wait"
         if not wanted:
             return "complete"
         reason = self._try(attempt.name, slot)
-        quiet = attempt.quiet_for(now, self._newest_ns)
+        quiet = attempt.quiet_for(now, self._ledger.newest_ns)
         patience = self._patience
         limit = patience.quiet_s if reason == "zero tail" else patience.settle_s if self._closing else patience.retry_s
         if not reason or reason in _FINAL or quiet >= limit:
@@ -306,7 +300,9 @@ class WatchedFolder:
         try:
             if self._images is None:
                 self._images = self._opened(name)
-                self._scratch = np.empty(self._images.info.shape, self._images.info.dtype)
+            info = self._images.info
+            if slot is None and self._scratch.shape != info.shape:
+                self._scratch = np.empty(info.shape, info.dtype)
             out = self._scratch if slot is None else slot
             flags = self._images.read_into(name, out)
         except BadFrame as bad:
@@ -338,7 +334,7 @@ class WatchedFolder:
         if self._closing:
             self._ended = not self._arrivals.waiting
             if self._ended:
-                self._note_replaced(len(self._arrivals.names))
+                self._remarks += self._ledger.replaced(self._arrivals.names)
             return self._ended
         begun = bool(self._arrivals.names or self._arrivals.waiting)
         if not self._until.over(self._clock() - self._news, begun=begun):
@@ -348,18 +344,3 @@ class WatchedFolder:
         self._look()
         self._closing = self._news == news or self._until.finish.is_set()
         return True
-
-    def _note_replaced(self, last: int) -> None:
-        """Remark on files that were changed after they were used; deleted ones are the camera computer's own affair."""
-        names = self._arrivals.names
-        for index in islice(range(len(names) - 1, -1, -1), last):
-            name = names[index]
-            if name is None or index in self._replaced:
-                continue
-            try:
-                status = os.stat(self._root / name)  # noqa: PTH116 - every file of a day
-            except OSError:
-                continue
-            if (status.st_mtime_ns, status.st_size) != (self._changed_ns[index], self._sizes[index]):
-                self._replaced.add(index)
-                self._remarks.append((index, shown(name), "changed after it was used"))

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 from insitu.types import Reader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an earlier run, that is being resumed, has made of a source.
+
+    Attributes
+    ----------
+    sources : tuple of (str or None)
+        The file of each frame as `Header.source` told it; None where the frame was missing.
+    numbers : tuple of int
+        Its number.
+    fingerprint : dict
+        As `Live.fingerprint` gave it.
+    """
+
+    sources: tuple[str | None, ...] = ()
+    numbers: tuple[int, ...] = ()
+    fingerprint: dict[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

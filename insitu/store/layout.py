@@ -14,10 +14,14 @@ PARTS = "parts"
 STATE = "state"
 LABELS = "labels.ome.zarr"
 LABEL_ARRAY = f"{LABELS}/0"
+# notes of the operator, written by the live page
+MARKS = "marks.jsonl"
 
 TABLES = ("particles", "events", "frames", "tracks")
 # made on demand by other verbs; replaced together with the run they describe
-ON_DEMAND = ("environment.parquet", "coarsening", "figures", "report.html", "overlay.mp4", "overlay.gif", "overlay.png")
+ON_DEMAND = (
+    "environment.parquet", "coarsening", "figures", "report.html", "overlay.mp4", "overlay.gif", "overlay.png", MARKS,
+)  # fmt: skip
 
 # written by the store itself: nothing a caller says about a run can replace these
 RUN_KEYS = (

@@ -46,15 +46,22 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """One radius over time, with the weight of each window and the bootstrap's draws of the whole curve."""
+    """One radius over time: weights of the windows, the bootstrap's draws, and the fewest families of a window."""
 
     times: powerlaw.Times
     r: NDArray[np.float64]
     weight: NDArray[np.float64]
     draws: NDArray[np.float64] | None
+    number: float = 0.0
 
     @classmethod
-    def of(cls, times: powerlaw.Times, r: NDArray[np.float64], draws: NDArray[np.float64] | None) -> Curve:
+    def of(
+        cls,
+        times: powerlaw.Times,
+        r: NDArray[np.float64],
+        draws: NDArray[np.float64] | None,
+        number: NDArray[np.float64],
+    ) -> Curve:
         """Leave out windows without sizes, and weight the others by the scatter of their draws."""
         kept = np.isfinite(r) & (r > 0)
         if draws is not None:
@@ -65,12 +72,9 @@ class Curve:
             draws = draws if len(draws) >= 20 else None
         weight = np.ones(int(kept.sum()))
         if draws is not None and kept.any():
-            variance = draws.var(axis=0)
-            # scatter that is rounding says nothing: a floor of one per mille of the typical one
-            floor = max(1e-3 * float(np.median(variance)), 1e-18 * float((r[kept] ** 2).mean()))
-            weight = 1 / np.maximum(variance, floor)
+            weight = 1 / _smooth(draws.var(axis=0), floor=1e-18 * float((r[kept] ** 2).mean()))
             weight = weight / weight.mean()
-        return cls(times.take(kept), r[kept], weight, draws)
+        return cls(times.take(kept), r[kept], weight, draws, float(number[kept].min(initial=np.inf)))
 
 
 def fits(gathered: Gathered, table: Columns, bootstrap: FamilyBootstrap) -> tuple[Columns, Verdict, list[Absent]]:
@@ -102,6 +106,19 @@ def fits(gathered: Gathered, table: Columns, bootstrap: FamilyBootstrap) -> tupl
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}, verdict, []
 
 
+def _smooth(variance: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+    """Return the trend of a variance over the windows: a parabola through its logarithm.
+
+    The variance of one window goes with its value: few small particles by chance, and both the harmonic mean and its
+    scatter are off. Weights taken window by window would favour one side.
+    """
+    log = np.log(np.maximum(variance, max(floor, 1e-3 * float(np.median(variance)))))
+    if len(log) < MIN_WINDOWS:
+        return np.exp(log)
+    place = np.linspace(-1, 1, len(log))
+    return np.asarray(np.exp(np.polynomial.Polynomial.fit(place, log, 2)(place)))
+
+
 # per frame, the sum under the ratio that gives a radius: how much each frame counts in the mean of its window
 _UNDER = {"mean_radius": "wr0", "critical_radius_n2": "wr1", "critical_radius_n3": "wr0", "critical_radius_n4": "wr-1"}
 
@@ -121,7 +138,7 @@ def _curve(gathered: Gathered, table: Columns, bootstrap: FamilyBootstrap, name:
     # frames that are one moment up to rounding
     variance = np.where(variance > 1e-12 * mean**2, variance, 0.0)
     times = powerlaw.Times.over(mean + windows.start, variance, third)
-    return Curve.of(times, table[name + "_{length}"], drawn)
+    return Curve.of(times, table[name + "_{length}"], drawn, bootstrap.number)
 
 
 def _mean_radius(curve: Curve, confidence: float) -> tuple[list[dict[str, Any]], Verdict]:
@@ -133,7 +150,7 @@ def _mean_radius(curve: Curve, confidence: float) -> tuple[list[dict[str, Any]],
     aic_free = _aic(free, curve, n_effective, 3)
     support = _support(curve)
     best = min(aic, key=lambda n: aic[n])
-    low, high = _free_interval(curve, confidence)
+    low, high = _free_interval(curve, float(free.n[0]), confidence)
     verdict = _verdict(best, aic, support, _growth(laws[best]))
     if verdict.n and aic[best] - aic_free >= MIN_DELTA_AIC:
         verdict = _near_enough(verdict, float(free.n[0]), low, high)
@@ -200,8 +217,14 @@ def rate_interval(curve: Curve, law: powerlaw.PowerLaw, confidence: float, n_eff
     if curve.draws is None:
         return K - reach, K + reach
     n = np.full(len(curve.draws), float(law.n[0]))
-    low, high = interval(powerlaw.fit(curve.times, curve.draws, curve.weight, n).K, confidence)
+    drawn = powerlaw.fit(curve.times, curve.draws, curve.weight, n).K
+    low, high = _interval(drawn, K, curve, confidence)
     return K - float(np.hypot(K - low, reach)), K + float(np.hypot(high - K, reach))
+
+
+def _interval(drawn: NDArray[np.float64], estimate: float, curve: Curve, confidence: float) -> tuple[float, float]:
+    low, high = interval(drawn[:, None], np.array([estimate]), np.array([curve.number]), confidence)
+    return float(low[0]), float(high[0])
 
 
 def _aic(law: powerlaw.PowerLaw, curve: Curve, n_effective: float, parameters: int) -> float:
@@ -219,11 +242,10 @@ def _support(curve: Curve) -> dict[int, float]:
     return dict(zip(EXPONENTS, won.tolist(), strict=True))
 
 
-def _free_interval(curve: Curve, confidence: float) -> tuple[float, float]:
+def _free_interval(curve: Curve, n: float, confidence: float) -> tuple[float, float]:
     if curve.draws is None:
         return np.nan, np.nan
-    low, high = interval(powerlaw.fit_free(curve.times, curve.draws, curve.weight).n, confidence)
-    return float(low), float(high)
+    return _interval(powerlaw.fit_free(curve.times, curve.draws, curve.weight).n, n, curve, confidence)
 
 
 def _verdict(best: int, aic: dict[int, float], support: dict[int, float], growth: float) -> Verdict:

@@ -77,7 +77,9 @@ def kinetics(gathered: Gathered, bootstrap: FamilyBootstrap) -> Columns:
         "share_composite": over(total["n_composite"], total["n_all"]),
         "share_small": over(total["n_small"], total["n"]),
     }
-    ends = {"mean_radius_{length}": _radius_interval(bootstrap, options.confidence, len(windows), scale)}
+    ends = {
+        "mean_radius_{length}": _radius_interval(bootstrap, options.confidence, over(total["wr1"], total["wr0"]), scale)
+    }
     ends["number_density_per_{area}"] = _density_interval(bootstrap, options.confidence, total, area)
     for name, (low, high) in ends.items():
         table[f"{name}_low"], table[f"{name}_high"] = low, high
@@ -117,11 +119,11 @@ def _radii(s: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
 
 
 def _radius_interval(
-    bootstrap: FamilyBootstrap, confidence: float, n_windows: int, scale: float
+    bootstrap: FamilyBootstrap, confidence: float, mean: NDArray[np.float64], scale: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if bootstrap.why_none:
-        return np.full(n_windows, np.nan), np.full(n_windows, np.nan)
-    low, high = interval(bootstrap.ratio("wr", "w"), confidence)
+        return np.full(len(mean), np.nan), np.full(len(mean), np.nan)
+    low, high = interval(bootstrap.ratio("wr", "w"), mean, bootstrap.number, confidence)
     return low * scale, high * scale
 
 

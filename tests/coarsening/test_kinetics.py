@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insitu.coarsening.columns import LIVE
-from insitu.coarsening.families import MIN_FAMILIES, FamilyBootstrap, families
+from insitu.coarsening.families import MIN_FAMILIES, FamilyBootstrap, families, interval
 from insitu.coarsening.gather import gather
 from insitu.coarsening.kinetics import cap_volume, kinetics
 from insitu.coarsening.sums import FrameSums, weights
@@ -136,6 +136,27 @@ def test_the_interval_of_the_mean_is_that_of_independent_particles():
     reach = (table["mean_radius_{length}_high"] - table["mean_radius_{length}_low"])[0] / 2
     # both rows of a particle are one measurement: 400 sizes, not 800
     assert reach == pytest.approx(1.96 * r.std() / 20, rel=0.06)
+
+
+def test_an_interval_is_shifted_back_by_what_the_draws_are_off():
+    draws = np.random.default_rng(0).normal(10.3, 0.5, (200_000, 1))
+    low, high = interval(draws, np.array([10.0]), np.array([1e9]), 0.95)
+    assert low == pytest.approx([9.7 - 1.96 * 0.5], abs=0.02)
+    assert high == pytest.approx([9.7 + 1.96 * 0.5], abs=0.02)
+
+
+def test_an_interval_of_a_small_sample_is_that_of_student():
+    draws = np.random.default_rng(0).normal(10, 0.5, (200_000, 1))
+    low, high = interval(draws, np.array([10.0]), np.array([9.0]), 0.95)
+    assert high - low == pytest.approx([2 * 2.306 * 0.5 * np.sqrt(9 / 8)], rel=0.01)
+
+
+def test_an_interval_without_scatter_is_a_point_and_one_without_draws_is_unknown():
+    draws = np.array([[3.0, np.nan, 1.0]] * 40)
+    draws[:30, 2] = np.nan
+    low, high = interval(draws, np.array([3.0, 3.0, 1.0]), np.full(3, 50.0), 0.95)
+    assert low.tolist()[:1] == high.tolist()[:1] == [3.0]
+    assert np.isnan(low[1:]).all()
 
 
 def test_grouping_many_families_keeps_the_interval(monkeypatch):

@@ -39,6 +39,12 @@ def gains(result: Individuals, gathered: Gathered, seen: Looks, around: dict[int
     excess = excess_share(gain, draws=options.bootstrap, confidence=options.confidence, seed=options.seed)
     if excess is not None:
         result.state("neighbours_share_of_dissolved", excess.value, "", excess.low, excess.high)
+        if excess.low > 0:
+            result.caveats.append(
+                "Neighbours of dissolved particles gained more than others of their size. Exchange over short "
+                "distances does that, and so do small particles that went out of sight and then merged unseen: look whether "
+                "particles move (`mobility`) before naming a cause."
+            )
 
 
 def environment(result: Individuals, gathered: Gathered, seen: Looks, around: dict[int, Neighbours]) -> None:

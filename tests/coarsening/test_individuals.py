@@ -191,6 +191,34 @@ def test_more_positions_than_can_be_held_are_drawn_from_and_that_is_said(monkeyp
     assert any("41 tracks drawn at random from 200" in c for c in result.caveats)
 
 
+def test_gain_of_neighbours_is_a_number_with_a_caveat():
+    from scipy.spatial import Delaunay
+
+    tables = still(growth=np.full(200, 0.0))
+    rows, gone = tables.particles, np.arange(0, 200, 13)
+    first = rows["frame"] == 0
+    start, near = Delaunay(np.column_stack([rows["y"][first], rows["x"][first]])).vertex_neighbor_vertices
+    volume = (0.5 * rows["equivalent_diameter_px"]) ** 3
+    for p in gone:
+        ids = near[start[p] : start[p + 1]]
+        fed = np.isin(rows["particle"], ids) & (rows["frame"] >= 12)
+        volume[fed] += 0.9 * (0.5 * rows["equivalent_diameter_px"][p]) ** 3 / len(ids)
+    kept = ~(np.isin(rows["particle"], gone) & (rows["frame"] >= 12))
+    radius = np.cbrt(volume)
+    made = particle_rows(rows["frame"], rows["particle"], radius, y=rows["y"], x=rows["x"])
+    events = [(12, "dissolution", [int(p)], []) for p in gone]
+    fed = world({k: v[kept] for k, v in made.items()}, 24, events=events)
+    fed = replace(fed, events=fed.events.assign(event=np.arange(len(gone))))
+    result = study(fed, QUICK)
+    share = result.headline["neighbours_share_of_dissolved"]
+    assert 0.5 < share["value"] < 1.1
+    assert share["low"] > 0
+    assert any("merged unseen" in c for c in result.caveats)
+    assert (
+        result["neighbour_gain"]["event"] == np.flatnonzero(np.isin(gone, result["neighbour_gain"]["particle"]))
+    ).all()
+
+
 def test_crowded_movies_are_told_of_by_fewer_windows_and_particles(monkeypatch):
     for name, value in {
         "individuals.NEIGHBOURS": 200,

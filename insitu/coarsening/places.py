@@ -42,8 +42,8 @@ def gains(result: Individuals, gathered: Gathered, seen: Looks, around: dict[int
         if excess.low > 0:
             result.caveats.append(
                 "Neighbours of dissolved particles gained more than others of their size. Exchange over short "
-                "distances does that, and so do small particles that went out of sight and then merged unseen: look whether "
-                "particles move (`mobility`) before naming a cause."
+                "distances does that, and so do small particles that went out of sight and then merged unseen: look "
+                "whether particles move (`mobility`) before naming a cause."
             )
 
 

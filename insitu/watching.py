@@ -10,7 +10,7 @@ import numpy as np
 from insitu.errors import BadFrame, InputError
 from insitu.pipeline import process
 from insitu.read import open_source
-from insitu.read.watch import Live, Past, Until, WatchedFolder
+from insitu.read.watch import GrowingFile, Past, WatchedFolder
 from insitu.results import open_run
 from insitu.store.place import is_run
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from insitu.intake import Selection
     from insitu.progress import RunSummary
+    from insitu.read.watch import Live, Until
+    from insitu.read.watch.movies import Kind
     from insitu.results import Run
     from insitu.settings import Settings
     from insitu.types import SourceInfo
@@ -30,6 +32,7 @@ def watch(
     settings: Settings,
     until: Until,
     *,
+    kind: Kind = "frames",
     selection: Selection | None = None,
     resume: bool = False,
     from_late: bool = False,
@@ -42,12 +45,14 @@ def watch(
     Parameters
     ----------
     path : path
-        A folder of numbered images, which may not exist yet.
+        A folder of numbered images, or a movie file that grows; it may not exist yet.
     out : path
         The run folder.
     settings : Settings
     until : Until
         When watching ends.
+    kind : {"frames", "file", "movies"}
+        What `path` is: a folder of frames, a file, or one of several files: it ends when its writer closes it.
     selection : Selection, optional
         Frames to analyse.
     resume : bool
@@ -73,7 +78,11 @@ def watch(
     if resume and from_late and outdated(path, out):
         resume, overwrite = False, True
     past = committed(out) if resume else None
-    reader: Live = WatchedFolder(path, until, exclude=(out,), past=past)
+    reader: Live
+    if kind == "frames":
+        reader = WatchedFolder(path, until, exclude=(out,), past=past)
+    else:
+        reader = GrowingFile(path, until, past=past, until_released=kind == "movies")
     if begun:
         begun(reader.info)
     return process(reader, out, settings, selection=selection, resume=resume, overwrite=overwrite, **hooks)

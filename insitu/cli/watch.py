@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -20,7 +21,7 @@ from insitu.cli.parameters import (
     quiet_option,
     settings_options,
 )
-from insitu.cli.run import Job
+from insitu.cli.run import Job, worst
 from insitu.cli.sources import stem
 from insitu.cli.stopping import stoppable
 from insitu.errors import CommandError, SourceStopped
@@ -29,6 +30,7 @@ from insitu.store.place import refuse
 if TYPE_CHECKING:
     from insitu.cli.stopping import Stop
     from insitu.read.watch import Until
+    from insitu.read.watch.movies import Kind
     from insitu.types import SourceInfo
 
 
@@ -59,11 +61,13 @@ def watch(
     quiet: bool,
     **choices: Unpack[Choices],
 ) -> int:
-    """Analyse a movie while the camera writes it: a folder of numbered images, or of folders by hour, minute, second.
+    """Analyse a movie while the camera writes it.
 
-    DIR may not exist yet. No frame is left out: where the analysis is slower than the camera, it lags behind. Ctrl-C
-    says that no more frames are expected: what is there is analysed and the run finished; a second one stops, and
-    --resume goes on later. The result is that of `insitu run` on the finished folder.
+    DIR is a folder of numbered images, or of folders by hour, minute and second, or a folder into which whole movies
+    are written (each becomes OUT/<stem>), or one file that grows (TIFF, MRC, raw with its JSON). It may not exist yet.
+    No frame is left out: where the analysis is slower than the camera, it lags behind. Ctrl-C says that no more frames
+    are expected: what is there is analysed and the run finished; a second one stops, and --resume goes on later. The
+    result is that of `insitu run` on what was written.
     """
     if resume and overwrite:
         raise CommandError("--resume and --overwrite exclude each other", "give one: go on, or begin again")
@@ -81,7 +85,7 @@ def watch(
     until = Until(until_idle)
     with stoppable(console.note, until) as stop:
         try:
-            return followed(Path(path), place, job, until, stop, from_late=from_late)
+            return followed(Path(path), place, Watch(job, until, stop, from_late=from_late))
         except (KeyboardInterrupt, SourceStopped):
             return job.stopped(place, stop)
         except Exception as error:
@@ -90,14 +94,41 @@ def watch(
             raise
 
 
-def followed(path: Path, out: Path, job: Job, until: Until, stop: Stop, *, from_late: bool) -> int:
-    """Wait for the first frame, then analyse to the end; return the exit code."""
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is to be done with what comes."""
+
+    job: Job
+    until: Until
+    stop: Stop
+    from_late: bool
+
+
+def followed(path: Path, out: Path, wish: Watch) -> int:
+    """Wait for what comes, then analyse it to the end; return the exit code."""
+    from insitu.read.watch import movies_in, what_comes
+
+    console = wish.job.console
+    console.emit("waiting", source=str(path))
+    console.note(f"waiting for frames in '{path}'; Ctrl-C ends the movie")
+    kind = what_comes(path, wish.until, (out,))
+    if kind != "movies":
+        return one(path, out, wish, kind)
+    codes = []
+    for movie in movies_in(path, wish.until, (out,)):
+        codes.append(one(movie, out / stem(str(movie)), wish, kind))
+        if wish.stop.event.is_set():
+            return wish.stop.exit_code
+    console.result(str(out.resolve()))
+    return worst(codes)
+
+
+def one(path: Path, out: Path, wish: Watch, kind: Kind) -> int:
+    """Analyse one movie; return the exit code."""
     from insitu.intake import Selection
     from insitu.watching import watch
 
-    console = job.console
-    console.emit("waiting", source=str(path))
-    console.note(f"waiting for frames in '{path}'; Ctrl-C ends the movie")
+    job, console = wish.job, wish.job.console
 
     def begun(info: SourceInfo) -> None:
         known = {"format": info.format, "frames": None, "height": info.height, "width": info.width}
@@ -109,17 +140,18 @@ def followed(path: Path, out: Path, job: Job, until: Until, stop: Stop, *, from_
         path,
         out,
         job.settings,
-        until,
+        wish.until,
+        kind=kind,
         selection=Selection(*job.frames) if job.frames else None,
         resume=job.resume,
-        from_late=from_late,
+        from_late=wish.from_late,
         overwrite=job.overwrite,
         begun=begun,
         progress=meter,
         on_result=meter.events,
-        stop=stop.event,
+        stop=wish.stop.event,
     )
-    return job.stopped(summary.out, stop) if summary.interrupted else job.finished(summary)
+    return job.stopped(summary.out, wish.stop) if summary.interrupted else job.finished(summary)
 
 
 def limited(frames: FrameRange | None, stop_after: int | None) -> FrameRange | None:

@@ -201,3 +201,30 @@ def test_an_existing_run_is_refused_before_anything_is_waited_for(call, tmp_path
     assert call("watch", tmp_path / "movie", "-o", tmp_path / "out", "--until-idle", 0.5, *SET).code == 0
     message, _ = call("watch", tmp_path / "nowhere", "-o", tmp_path / "out").refused(2)
     assert "exists" in message
+
+
+def test_a_file_that_grows(call, tmp_path):
+    tifffile.imwrite(tmp_path / "movie.tif", discs(60)[:12])
+    ended = call("watch", tmp_path / "movie.tif", "-o", tmp_path / "out", "--until-idle", 0.5, *SET)
+    assert ended.code == 0, ended.err
+    assert call("run", tmp_path / "movie.tif", "-o", tmp_path / "batch", *SET).code == 0
+    assert digest(tmp_path / "out") == digest(tmp_path / "batch")
+
+
+def test_movies_dropped_into_a_folder(call, tmp_path):
+    def work():
+        for k in (2, 10):
+            time.sleep(0.3)
+            tifffile.imwrite(tmp_path / "movies" / f"movie_{k}.tif", discs(60)[k : k + 8])
+
+    (tmp_path / "movies").mkdir()
+    thread = threading.Thread(target=work)
+    thread.start()
+    ended = call("watch", tmp_path / "movies", "-o", tmp_path / "out", "--until-idle", 2, *SET)
+    thread.join()
+    assert ended.code == 0, ended.err
+    assert ended.lines[-1] == str(tmp_path / "out")
+    for k in (2, 10):
+        movie = tmp_path / "movies" / f"movie_{k}.tif"
+        assert call("run", movie, "-o", tmp_path / "batch" / str(k), *SET).code == 0
+        assert digest(tmp_path / "out" / f"movie_{k}") == digest(tmp_path / "batch" / str(k))

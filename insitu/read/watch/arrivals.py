@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,8 @@ class Arrivals:
         Their numbers.
     late : list of str
         Files that came after their place was given up; they are in no result.
-    remarks : list of (str, str)
-        Where something is odd, and what; the caller takes them away.
+    remarks : deque of (str, str)
+        Where something is odd, and what; whoever wants them takes them away, from any thread.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -51,7 +52,7 @@ class Arrivals:
         self.names: list[str | None] = []
         self.numbers: list[int] = []
         self.late: list[str] = []
-        self.remarks: list[tuple[str, str]] = []
+        self.remarks: deque[tuple[str, str]] = deque()
 
     @property
     def waiting(self) -> int:

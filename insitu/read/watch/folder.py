@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ class WatchedFolder:
         self._news = self._next_look = self._next_audit = self._look_cost = clock()
         self._look_cost = 0.0
         self._closing = self._ended = False
-        self._remarks: list[tuple[int | None, str, str]] = []
+        self._remarks: deque[tuple[int | None, str, str]] = deque()
         self._scratch: NDArray[Any] = np.empty((0, 0))
         self._past = past or Past()
         self._go_on()
@@ -179,10 +180,12 @@ class WatchedFolder:
 
     def remarks(self) -> list[tuple[int | None, str, str]]:
         """Return what was odd since the last call."""
-        odd = (self._listing.remarks, self._arrivals.remarks)
-        told = self._remarks + [(None, where, what) for remarks in odd for where, what in remarks]
-        for remarks in (self._remarks, *odd):
-            remarks.clear()
+        told: list[tuple[int | None, str, str]] = []
+        while self._remarks:
+            told.append(self._remarks.popleft())
+        for remarks in (self._listing.remarks, self._arrivals.remarks):
+            while remarks:
+                told.append((None, *remarks.popleft()))
         return told
 
     def fingerprint(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,8 @@ class Listing:
 
     Attributes
     ----------
-    remarks : list of (str, str)
-        Where something is odd, and what; the caller takes them away.
+    remarks : deque of (str, str)
+        Where something is odd, and what; whoever wants them takes them away, from any thread.
     there : bool
         Whether the folder could be listed at the last look.
     """
@@ -60,7 +61,7 @@ class Listing:
         self._exclude = {os.path.realpath(p) for p in exclude}
         self._folders: dict[str, _Folder] = {"": _Folder()}
         self._told: set[str] = set()
-        self.remarks: list[tuple[str, str]] = []
+        self.remarks: deque[tuple[str, str]] = deque()
         self.there = True
 
     def look(self, *, audit: bool = False) -> list[str]:

@@ -154,6 +154,8 @@ def _meta(material: Material) -> str:
 def _no_stills(material: Material) -> str:
     if "labels" in material.missing:
         return f"No frame can be shown: {material.missing['labels']}."
+    if len(material.used):
+        return "No frame can be shown yet: label images are written some frames behind the tables."
     return "No frame could be used, so there is none to show."
 
 

@@ -47,11 +47,21 @@ class Picture:
 
 def stills(material: Material, n: int = STILLS) -> list[Picture]:
     """Return `n` frames from first to last with outlines."""
-    used = material.used["frame"].to_numpy()
-    if not len(used) or "labels" in material.missing:
+    used = shown_frames(material)
+    if not len(used):
         return []
     chosen = used[np.unique(np.linspace(0, len(used) - 1, min(n, len(used))).round().astype(int))]
     return [still(material, int(frame), barred=k == 0) for k, frame in enumerate(chosen)]
+
+
+def shown_frames(material: Material) -> NDArray[np.int64]:
+    """Return the used frames that have label images: while a run is being written these lie behind the tables."""
+    used = material.used["frame"].to_numpy(np.int64)
+    if "labels" in material.missing:
+        return used[:0]
+    geometry = material.about["geometry"]
+    planes = (used - int(geometry["first_frame"])) // int(geometry["step"])
+    return np.asarray(used[planes < int(material.run.labels.shape[0])])
 
 
 def still(material: Material, frame: int, *, barred: bool = True) -> Picture:
@@ -71,7 +81,7 @@ def still(material: Material, frame: int, *, barred: bool = True) -> Picture:
 
 def strips(material: Material, most: int = MOST_EVENTS) -> list[Strip]:
     """Return the events that tell most, each in five frames around it."""
-    if "labels" in material.missing or not len(material.used):
+    if not len(shown_frames(material)):
         return []
     return [strip for _, event in _chosen(material.events, most).iterrows() if (strip := _strip(material, event))]
 
@@ -134,7 +144,9 @@ def _chosen(events: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def _strip(material: Material, event: pd.Series[Any]) -> Strip | None:
-    used = material.used["frame"].to_numpy()
+    used = shown_frames(material)
+    if event["frame"] > used[-1]:
+        return None
     at = int(np.searchsorted(used, event["frame"]))
     apart = int(np.clip(len(used) // 40, 1, 5))
     places = [at + apart * (k - _PANELS // 2) for k in range(_PANELS)]

@@ -119,9 +119,9 @@ class AtEdge(World):
         return replace(made, particles=replace(made.particles, touches_edge=np.ones(n, bool)))
 
 
-def told(folder: Path, *, frames=70, calibration=CALIBRATED, world=None, stop=None) -> Path:
+def told(folder: Path, *, frames=70, calibration=CALIBRATED, world=None, stop=None, unit=64) -> Path:
     """A run without a movie, as the store's tests make it."""
     run = replace(info(folder, calibration=calibration, frames=frames), region=(48, 64))
     run = replace(run, source=replace(run.source, height=48, width=64))
-    analyse(run, frames=frames, world=world, stop=stop, fsync=False)
+    analyse(run, frames=frames, unit=unit, world=world, stop=stop, fsync=False)
     return folder

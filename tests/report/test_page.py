@@ -144,6 +144,9 @@ def test_a_movie_that_is_another_one_now_is_not_drawn_on(run, shape, why):
 BAD = {
     "no particles": (lambda p: told(p / "r", world=World(empty=True)), "No particle was found in 63 frames"),
     "still being written": (lambda p: told(p / "r", stop=64), "is still being written"),
+    "labels behind the tables": (lambda p: told(p / "r", stop=40, unit=16), "is still being written"),
+    "labels half way": (lambda p: told(p / "r", frames=140, stop=110, unit=16), "is still being written"),
+    "nothing safe yet": (lambda p: told(p / "r", stop=10), "No frame of this movie could be used"),
     "no calibration": (lambda p: told(p / "r", calibration=UNKNOWN), "Unknown: every length on this page is in px."),
     "all at the edge": (lambda p: told(p / "r", world=AtEdge()), "All outlines touch the edge: no size can be given."),
     "one frame": (lambda p: discs(p, frames=1), "In the one frame that was analysed there are 2 particles"),

@@ -539,6 +539,28 @@ def test_what_was_seen_to_shrink_from_the_first_frame_on_dissolves_however_short
     assert [(e.kind, e.frame) for e in steady.happened()] == [("lost", 3)]
 
 
+def test_frames_of_specks_are_flagged_and_ask_nobody_for_mergers(monkeypatch):
+    monkeypatch.setattr("insitu.events.detector.MOST_CHANGES", 20)
+    asked = []
+
+    def watched(*args, labels: np.ndarray, **more) -> np.ndarray:
+        asked.append(len(labels))
+        return gather(*args, labels=labels, **more)
+
+    monkeypatch.setattr("insitu.events.detector.gather", watched)
+    y, x = np.mgrid[4:116:6, 4:156:6]
+    specks = [(float(a), float(b), 1.0) for a, b in zip(y.ravel(), x.ravel(), strict=True)]
+    detector, ids = EventDetector(EventOptions(), cases.SHAPE, 3), iter(range(10**6))
+    flags = []
+    for discs in ([], specks, specks, specks):  # every frame others
+        measured = cases.measured_of([*cases.BYSTANDERS, *discs])
+        detector.step(len(flags), measured, np.array([next(ids) for _ in range(len(measured.particles))], np.int64))
+        flags.append(detector.flags)
+    assert flags[0] == ()
+    assert all("too many changes" in f for f in flags[1:])
+    assert max(asked) <= 2 < len(specks)
+
+
 def test_the_worlds_are_what_they_say():
     for world in cases.WORLDS:
         movie = world()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from insitu.types import Event, Measured
 
 MOST_VANISHED = "most particles vanished"
+MOST_CHANGES = 1000
+TOO_MANY_CHANGES = "too many changes"
 
 
 class EventDetector:
@@ -48,7 +50,8 @@ class EventDetector:
     ----------
     flags : tuple of str
         Remarks on the last step: ``"most particles vanished"`` (more than half of more than ten: such a frame decides
-        no event).
+        no event), ``"too many changes"`` (more than 1000 that vanish or begin: a frame of specks; they are not asked
+        whether they merged or split off).
     partings : list of Contact
         Contacts that ended in the last step.
     """
@@ -178,10 +181,12 @@ class EventDetector:
         seen[rows[rows >= 0]] = True
         gone = np.flatnonzero(~seen[self._histories.rows_of(before.ids)]) + 1
         new = np.flatnonzero(rows < 0) + 1
-        # When most of a crowd changes at once, no neighbour tells anything about a single particle.
-        if len(gone) and not _most(len(gone), len(before.ids)):
+        if max(len(gone), len(new)) > MOST_CHANGES:
+            self.flags += (TOO_MANY_CHANGES,)
+        # When most of a crowd changes at once, or a frame is full of specks, no neighbour tells anything.
+        if 0 < len(gone) <= MOST_CHANGES and not _most(len(gone), len(before.ids)):
             self._ends.add(gather_with(lone=before, labels=gone, other=now))
-        if len(new) and not _most(len(new), len(now.ids)):
+        if 0 < len(new) <= MOST_CHANGES and not _most(len(new), len(now.ids)):
             self._births = np.concatenate([self._births, gather_with(lone=now, labels=new, other=before)])
 
     def _see(
@@ -235,7 +240,7 @@ class EventDetector:
         tracks["slip"][missed] = slip
         tracks["first_slip"][tracks["first_frame"] == index] = slip
         # Of what vanished with most of the crowd nothing can be said, not even that it had shrunk.
-        tracks["swept"][missed] = bool(self.flags)
+        tracks["swept"][missed] = MOST_VANISHED in self.flags
         tracks["absent"][unseen] += 1
         tracks["watched"][tracks["first_frame"] != index] += 1
 

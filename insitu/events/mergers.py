@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 from insitu.events.histories import median
@@ -120,20 +121,32 @@ def mergers(pairs: Sequence[Pair], lone: dict[int, Lone], options: EventOptions)
         if pair.lone in lone:
             groups.setdefault((pair.other, pair.frame), []).append(pair)
     found = {key: m for key, group in groups.items() if (m := _merger(group, lone, options))}
+    with_guest: dict[int, list[tuple[int, int]]] = {}
+    for key, group in groups.items():
+        for pair in group:
+            with_guest.setdefault(pair.lone, []).append(key)
+    waiting = [(-m.confidence, -key[0], -key[1]) for key, m in found.items()]
+    heapify(waiting)
     accepted: list[Merger] = []
-    while found:
+    while waiting:
+        doubt, other, frame = heappop(waiting)
+        key = (-other, -frame)
+        best = found.get(key)
+        if best is None or best.confidence != -doubt:
+            continue  # judged anew since
         # The neighbour's gain is spent and its guests are placed: neither takes part again.
-        key = max(found, key=lambda k: (found[k].confidence, k))
-        best = found.pop(key)
+        del found[key]
         accepted.append(best)
         guests = set(best.guests)
-        for other in [k for k, m in found.items() if not guests.isdisjoint(m.guests)]:
-            groups[other] = [p for p in groups[other] if p.lone not in guests]
-            again = _merger(groups[other], lone, options)
-            if again is None:
-                del found[other]
-            else:
-                found[other] = again
+        for rival in {k for guest in best.guests for k in with_guest[guest] if k in found}:
+            if guests.isdisjoint(found[rival].guests):
+                continue
+            groups[rival] = [p for p in groups[rival] if p.lone not in guests]
+            again = _merger(groups[rival], lone, options)
+            del found[rival]
+            if again is not None:
+                found[rival] = again
+                heappush(waiting, (-again.confidence, -rival[0], -rival[1]))
     return accepted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insitu import __version__, figures
@@ -12,11 +13,10 @@ from insitu.errors import CommandError, ResourceError
 from insitu.report import drawn
 from insitu.report.glossary import GLOSSARY
 from insitu.report.material import gather
-from insitu.report.parts import Part, Shown, part_of, shown
+from insitu.report.parts import Part, Shown, clean, part_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 REPORT = "report.html"
 LARGEST_BYTES = 3_000_000
@@ -51,7 +51,7 @@ def write_report(run: str | Path, out: Path | None = None, *, source: str | Path
     run : path
         The run folder.
     out : Path, optional
-        Where to write; ``report.html`` in the run folder by default.
+        Where to write, with figures beside it in ``NAME_figures/``; ``report.html`` in the run folder by default.
     source : path, optional
         Where the movie is now, if it was moved.
 
@@ -66,8 +66,8 @@ def write_report(run: str | Path, out: Path | None = None, *, source: str | Path
     try:
         path = out or material.run.path / REPORT
         _check_place(path)
-        part = part_of(material)
-        return _write(path, Content(f"{part.name}", [part]))
+        part = part_of(material, folder=None if out is None else figures_of(path))
+        return _write(path, Content(part.name, [part]))
     finally:
         if material.reader is not None:
             material.reader.close()
@@ -101,9 +101,15 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> Path:
     elif not lines:
         why = "No run has two frames with particles, so there is nothing to draw."
     else:
-        comparison = shown(figures.compared(lines, units.pop()), out.with_name(f"{out.stem}_figures"), out.parent)
+        comparison = shown(figures.compared(lines, units.pop()), figures_of(out))
+    parts = _apart(parts, runs)
     labels = list(dict.fromkeys(n.label for part in parts for n in part.numbers))
     return _write(out, Content(_joined([p.name for p in parts]), parts, comparison, why, labels))
+
+
+def figures_of(page: Path) -> Path:
+    """Return the folder of the figures of a page that does not lie in a run folder."""
+    return page.with_name(f"{page.stem}_figures")
 
 
 def render(content: Content) -> str:
@@ -175,6 +181,13 @@ def _check_place(path: Path) -> None:
         raise CommandError(f"'{path}' is a folder", f"give a file: -o {path / REPORT}")
     if path.exists() and _GENERATOR not in path.read_bytes()[:2000].decode(errors="replace"):
         raise CommandError(f"'{path}' exists and is no report of insitu", "choose another name with -o")
+
+
+def _apart(parts: list[Part], runs: Sequence[str | Path]) -> list[Part]:
+    """Name runs whose folders have the same name after the folder that each lies in, too."""
+    names = [part.name for part in parts]
+    places = [clean(f"{Path(run).absolute().parent.name}/{part.name}") for part, run in zip(parts, runs, strict=True)]
+    return [replace(p, name=n) if names.count(p.name) > 1 else p for p, n in zip(parts, places, strict=True)]
 
 
 def _joined(names: list[str], most: int = 3) -> str:

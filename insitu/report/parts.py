@@ -79,11 +79,14 @@ class Part:
     strips_left_out: int = 0
 
 
-def part_of(material: Material, *, key: str = "run", brief: bool = False) -> Part:
-    """Return what a page says of a run; a brief one has one frame, no figures and no gallery."""
+def part_of(material: Material, *, folder: Path | None = None, key: str = "run", brief: bool = False) -> Part:
+    """Return what a page says of a run; a brief one has one frame, no figures and no gallery.
+
+    Figures are written into `folder`, by default ``figures/`` of the run.
+    """
     strips = [] if brief else pictures.strips(material)
     drawings, absent = ([], []) if brief else drawn.draw(material)
-    folder = material.run.path / FIGURES
+    folder = folder or material.run.path / FIGURES
     if strips:  # a file for a paper; the page shows the same events one by one
         figures.save(figures.gallery(strips), folder)
     if not brief:
@@ -95,21 +98,21 @@ def part_of(material: Material, *, key: str = "run", brief: bool = False) -> Par
         absent.insert(0, ("coarsening statistics", material.missing["coarsening"]))
     return Part(
         key=key,
-        name=_clean(material.run.path.name),
+        name=clean(material.run.path.name),
         meta=_meta(material),
         sentence=facts.sentence(material),
         numbers=facts.numbers(material),
         trust=trust(material),
         verdict=[str(sentence)] if sentence else [],
         stills=pictures.stills(material, 1 if brief else pictures.STILLS),
-        figures=[shown(d, folder, material.run.path) for d in drawings],
+        figures=[shown(d, folder) for d in drawings],
         strips=[(strip, pictures.panels(strip)) for strip in strips],
         tracks=[] if brief else tracked.longest(material),
         changed=origin.changed(material),
         versions=origin.versions(material),
-        command=_clean(origin.command(material)),
-        statistics=_clean(origin.statistics_command(material)),
-        script=_clean(origin.script(material)),
+        command=clean(origin.command(material)),
+        statistics=clean(origin.statistics_command(material)),
+        script=clean(origin.script(material)),
         absent=absent,
         caveats=[str(c) for c in summary.get("caveats") or []],
         no_stills=_no_stills(material),
@@ -119,12 +122,12 @@ def part_of(material: Material, *, key: str = "run", brief: bool = False) -> Par
     )
 
 
-def shown(made: Drawn, folder: Path, beside: Path) -> Shown:
+def shown(made: Drawn, folder: Path) -> Shown:
     """Write a figure and return it as a page shows it."""
     from markupsafe import Markup
 
     svg = figures.save(made, folder)
-    stem = (folder / made.name).relative_to(beside).as_posix()
+    stem = f"{clean(folder.name)}/{made.name}"
     # what matplotlib wrote is markup: it escapes the texts that are in it
     markup = Markup(figures.inline(svg, made.name, made.alt))  # noqa: S704 - made here, not taken from a file
     return Shown(made.title, made.caption, f"{stem}.svg, .png, .csv", made.name in _HALVES, markup)
@@ -142,7 +145,7 @@ def _meta(material: Material) -> str:
     total = sum(counts[k] for k in ("ok", "bad", "missing"))
     finished = str(material.about.get("finished") or "")[:16].replace("T", " ")
     parts = [
-        _clean(Path(str(source["path"]).partition("::")[0]).name),
+        clean(Path(str(source["path"]).partition("::")[0]).name),
         str(source["format"]),
         f"{said(source['width'])} × {said(source['height'])} px",
         counted(total, "frame"),
@@ -165,6 +168,6 @@ def _no_strips(material: Material) -> str:
     return "No merger, split, dissolution or nucleation was seen."
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Return a name as UTF-8 can hold it: file names of other encodings have bytes that are no text."""
     return text.encode("utf-8", "replace").decode()

@@ -85,7 +85,9 @@ def test_writing_again_replaces_a_report_and_nothing_else(run, tmp_path):
         write_report(run, tmp_path)
     with pytest.raises(CommandError, match="there is no folder"):
         write_report(run, tmp_path / "no" / "r.html")
-    assert write_report(run, tmp_path / "other.html").is_file()
+    page = checked(write_report(run, tmp_path / "other.html"))
+    assert "other_figures/counts.svg" in page.text
+    assert (tmp_path / "other_figures" / "counts.svg").is_file()
 
 
 def test_no_room_on_the_disk_is_a_user_error_and_leaves_no_rest(run, tmp_path, monkeypatch):

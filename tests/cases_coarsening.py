@@ -95,10 +95,10 @@ def world(particles, n_frames, *, calibration=CALIBRATED, events=(), region=REGI
     )
 
 
-def growing(*, n_frames=40, n=60, exponent=3, growth=2.0, noise=0.0, seed=1, r0=10.0):
+def growing(*, n_frames=40, n=60, exponent=3, growth=2.0, noise=0.0, seed=1, r0=10.0, spread=0.2):
     """Every particle grows by the same law r = factor·(1 + (growthⁿ − 1) t/T)^(1/n)."""
     rng = np.random.default_rng(seed)
-    factor = rng.lognormal(0, 0.2, n)
+    factor = rng.lognormal(0, spread, n)
     share = np.arange(n_frames) / (n_frames - 1)
     mean = r0 * (1 + (growth**exponent - 1) * share) ** (1 / exponent)
     radius = mean[:, None] * factor[None] * (1 + noise * rng.normal(size=(n_frames, 1)))

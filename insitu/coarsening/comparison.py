@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from insitu.coarsening.absent import Absent
-from insitu.coarsening.fits import EXPONENTS
+from insitu.coarsening.verdict import EXPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -36,7 +36,7 @@ def distributions(gathered: Gathered) -> tuple[Columns, Columns, list[Absent]]:
     """
     bins: list[Columns] = []
     fits: list[Columns] = []
-    absent: list[Absent] = []
+    without: dict[str, list[str]] = {}
     for window in gathered.windows.spread(gathered.options.distribution_windows).tolist():
         r, weight = particle_sizes(gathered, window)
         fitted: dict[str, shapes.Fitted] = {}
@@ -44,12 +44,13 @@ def distributions(gathered: Gathered) -> tuple[Columns, Columns, list[Absent]]:
             found = {m: shapes.fitted(m, r, weight) for m in shapes.MODELS}
             fitted = {m: f for m, f in found.items() if f is not None}
         if not fitted:
-            few = f"{len(r)} particles, of {MIN_PARTICLES} needed" if len(r) < MIN_PARTICLES else "all have one size"
-            absent.append(Absent(f"size distribution fits, window {window}", few))
+            few = f"fewer than {MIN_PARTICLES} particles" if len(r) < MIN_PARTICLES else "all particles have one size"
+            without.setdefault(few, []).append(str(window))
         if len(r):
             bins.append(_bins(gathered, window, r, weight, fitted))
         if fitted:
             fits.append(_fits(gathered, window, r, weight, fitted))
+    absent = [Absent(f"size distribution fits, window {', '.join(w)}", why) for why, w in without.items()]
     return _stacked(bins), _stacked(fits), absent
 
 

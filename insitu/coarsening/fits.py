@@ -1,4 +1,4 @@
-"""Which power law ⟨r⟩(t) follows, if the data decide at all, and what may be said then."""
+"""Power laws fitted to ⟨r⟩(t) and to the critical radii, compared, each with its interval."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from insitu.coarsening import powerlaw
 from insitu.coarsening.absent import Absent
 from insitu.coarsening.families import draws_of, interval
 from insitu.coarsening.kinetics import RADII, over
+from insitu.coarsening.verdict import (
+    EXPONENTS,
+    MIN_DELTA_AIC,
+    Verdict,
+    chosen,
+    near_enough,
+    of_a_closed_system,
+    too_few,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,29 +28,8 @@ if TYPE_CHECKING:
     from insitu.coarsening.families import FamilyBootstrap
     from insitu.coarsening.gather import Gathered
 
-EXPONENTS = (2, 3, 4)
+
 MIN_WINDOWS = 5
-MIN_GROWTH = 1.5
-MIN_DELTA_AIC = 4.0
-MIN_SUPPORT = 0.9
-# the free exponent may lie this far from a whole one before that one is refused
-NEAR_ENOUGH = 0.3
-
-# what an exponent is compatible with; the same n never names one mechanism
-MEANING = {
-    2: "n = 2: compatible with attachment over the whole surface as the slow step (Wagner)",
-    3: "n = 3: compatible with volume diffusion (LSW), or with attachment at the perimeter of supported particles",
-    4: "n = 4: compatible with surface diffusion on the support (Chakraverty)",
-}
-CAUTION = "An exponent never names one mechanism: coalescence, loss of material and the size distribution change it too"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the fits of ⟨r⟩(t) allow to be said: the exponent, or None with the reason in `sentence`."""
-
-    n: int | None
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +87,12 @@ def fits(gathered: Gathered, table: Columns, bootstrap: FamilyBootstrap) -> tupl
         why = f"{len(mean.times)} time windows hold sizes; a fit needs {MIN_WINDOWS}"
         return {}, Verdict(None, f"No growth law is fitted: {why}."), [Absent("fits of ⟨r⟩(t)", why)]
     rows, verdict = _mean_radius(mean, confidence)
+    few = too_few(bootstrap.n_families, bootstrap.effective)
+    verdict = few or of_a_closed_system(verdict, table["volume_relative"])
+    for row in rows:
+        row["decided"] = row["model"] == f"n{verdict.n}"
+        if row["decided"]:
+            row["wording"] = verdict.sentence
     for n in EXPONENTS:
         curve = _curve(gathered, table, bootstrap, f"critical_radius_n{n}")
         if len(curve.times) >= MIN_WINDOWS:
@@ -151,15 +145,14 @@ def _mean_radius(curve: Curve, confidence: float) -> tuple[list[dict[str, Any]],
     support = _support(curve)
     best = min(aic, key=lambda n: aic[n])
     low, high = _free_interval(curve, float(free.n[0]), confidence)
-    verdict = _verdict(best, aic, support, _growth(laws[best]))
+    verdict = chosen(best, aic, support, _growth(laws[best]))
     if verdict.n and aic[best] - aic_free >= MIN_DELTA_AIC:
-        verdict = _near_enough(verdict, float(free.n[0]), low, high)
+        verdict = near_enough(verdict, float(free.n[0]), low, high)
     rows = []
     for n, law in laws.items():
-        chosen = verdict.n == n
         row = _row(curve, law, confidence, n_effective, quantity="mean_radius", model=f"n{n}")
         row |= {"aic": aic[n], "delta_aic": aic[n] - aic[best], "support": support.get(n, np.nan)}
-        rows.append(row | {"decided": chosen, "wording": f"{MEANING[n]}. {CAUTION}." if chosen else _not_chosen(n)})
+        rows.append(row | {"wording": f"n = {n} is not what the data decide for"})
     row = _row(curve, free, confidence, n_effective, quantity="mean_radius", model="free")
     row |= {"aic": aic_free, "delta_aic": aic_free - aic[best], "n_low": low, "n_high": high}
     rows.append(row | {"wording": "the exponent that fits best; it is a number, not a mechanism"})
@@ -248,44 +241,5 @@ def _free_interval(curve: Curve, n: float, confidence: float) -> tuple[float, fl
     return _interval(powerlaw.fit_free(curve.times, curve.draws, curve.weight).n, n, curve, confidence)
 
 
-def _verdict(best: int, aic: dict[int, float], support: dict[int, float], growth: float) -> Verdict:
-    second = min((n for n in aic if n != best), key=lambda n: aic[n])
-    if growth < 1 / MIN_GROWTH:
-        return Verdict(None, f"No growth law: ⟨r⟩ shrank to {growth:.2f} of what it was.")
-    if growth < MIN_GROWTH:
-        return Verdict(
-            None,
-            f"Not decided: ⟨r⟩ changed by a factor of {growth:.2f}, and below {MIN_GROWTH} all exponents look alike.",
-        )
-    if (difference := aic[second] - aic[best]) < MIN_DELTA_AIC:
-        return Verdict(
-            None,
-            f"Not decided: n = {best} and n = {second} fit about equally well "
-            f"(ΔAIC = {difference:.1f}, below {MIN_DELTA_AIC:.0f}).",
-        )
-    if (drawn := support.get(best, 1.0)) < MIN_SUPPORT:
-        return Verdict(
-            None,
-            f"Not decided: n = {best} fits best, but in {100 * drawn:.0f} % of the bootstrap draws only "
-            f"(below {100 * MIN_SUPPORT:.0f} %).",
-        )
-    return Verdict(best, f"⟨r⟩(t) decides for {MEANING[best]}. {CAUTION}.")
-
-
-def _near_enough(verdict: Verdict, n_free: float, low: float, high: float) -> Verdict:
-    """Take a verdict back where the free exponent fits better and is another one, beyond its interval."""
-    if verdict.n is None or abs(n_free - verdict.n) <= NEAR_ENOUGH or low <= verdict.n <= high:
-        return verdict
-    return Verdict(
-        None,
-        f"Not decided: none of n = 2, 3, 4 describes ⟨r⟩(t); the best exponent is {n_free:.1f}, "
-        "which no single law of this family has.",
-    )
-
-
 def _growth(law: powerlaw.PowerLaw) -> float:
     return float(law.end[0] / law.start[0])
-
-
-def _not_chosen(n: int) -> str:
-    return f"n = {n} is not what the data decide for"

@@ -12,10 +12,11 @@ from insitu.coarsening.absent import Absent
 from insitu.coarsening.caveats import caveats
 from insitu.coarsening.distribution import distributions
 from insitu.coarsening.families import FamilyBootstrap
-from insitu.coarsening.fits import Verdict, fits
+from insitu.coarsening.fits import fits
 from insitu.coarsening.gather import gather
 from insitu.coarsening.individuals import individuals
 from insitu.coarsening.kinetics import kinetics
+from insitu.coarsening.verdict import MIN_GROWTH, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,6 +196,7 @@ def _headline(result: Study, table: Columns, fitted: Columns) -> None:
         row = int(np.flatnonzero(fitted["decided"])[0])
         unit = f"{{length}}^{result.verdict.n}/{{time}}"
         result.state("K", fitted["K"][row], unit, fitted["K_low"][row], fitted["K_high"][row])
-    if fitted:
-        row = int(np.flatnonzero(fitted["model"] == "free")[0])
+    free = np.flatnonzero(fitted["model"] == "free") if fitted else np.zeros(0, np.int64)
+    if len(free) and fitted["growth"][free[0]] >= MIN_GROWTH:  # below, any exponent fits
+        row = int(free[0])
         result.state("n_free", fitted["n"][row], "", fitted["n_low"][row], fitted["n_high"][row])

@@ -106,7 +106,7 @@ def test_noisy_growth_decides_for_its_exponent(n):
     assert verdict.n == n
     assert not absent
     assert row(table, f"n{n}")["decided"]
-    assert "never names one mechanism" in row(table, f"n{n}")["wording"]
+    assert row(table, f"n{n}")["wording"] == verdict.sentence
     assert row(table, "free")["n"] == pytest.approx(n, abs=0.4)
     assert np.flatnonzero(table["decided"]).tolist() == [[2, 3, 4].index(n)]
 
@@ -157,6 +157,33 @@ def test_shrinking_particles_give_a_negative_rate():
     assert verdict.n is None
     assert "shrank to 0.5" in verdict.sentence
     assert row(table, "n3")["K"] < 0
+
+
+def test_one_growing_particle_is_no_population():
+    rows, _ = growing(n=1, exponent=2, growth=2.0, noise=0.003)
+    table, verdict, _ = fitted(world(rows, 40))
+    assert verdict.n is None
+    assert "1 merge families" in verdict.sentence
+    assert not table["decided"].any()
+
+
+def test_no_mechanism_is_named_where_material_comes_from_outside():
+    rows, _ = growing(exponent=2, growth=2.0, noise=0.003)
+    table, verdict, _ = fitted(world(rows, 40), bootstrap=50)
+    assert verdict.n == 2
+    assert "no coarsening of a closed system" in verdict.sentence
+    assert "+7" in verdict.sentence
+    assert "Wagner" not in row(table, "n2")["wording"]
+
+
+def test_a_law_is_named_where_volume_is_conserved():
+    rows, mean = growing(n=800, exponent=3, growth=2.0, noise=0.003, spread=0.05)
+    share = (mean / mean[0]) ** -3.0
+    kept = rows["particle"] < 800 * share[rows["frame"]]
+    table, verdict, _ = fitted(world({k: v[kept] for k, v in rows.items()}, 40), bootstrap=50)
+    assert verdict.n == 3
+    assert "never names one mechanism" in verdict.sentence
+    assert row(table, "n3")["wording"] == verdict.sentence
 
 
 def test_critical_radius_rows_follow_their_own_moment():

@@ -140,7 +140,7 @@ ODD = {
     ),
     "constant size": (
         world(particle_rows(np.repeat(np.arange(20), 30), np.tile(np.arange(30), 20), np.full(600, 9.0)), 20),
-        "all have one size",
+        "all particles have one size",
     ),
     "still being written": (world(growing()[0], 40, finished=False), None),
 }

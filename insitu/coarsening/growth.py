@@ -65,9 +65,12 @@ def rates(sums: Mapping[str, NDArray[Any]], per_px: float = 1.0) -> Rates:
     Least squares of r against t. Sizes of one particle in successive frames err alike; with the lag-1 autocorrelation
     r1 of the residuals e (negative ones count as 0) n sizes weigh as much as
 
-        n_eff = n (1 − r1) / (1 + r1), at least 3,   se² = Σ e² / (n_eff − 2) / Σ (t − ⟨t⟩)²
+        n_eff = n (1 − r1) / (1 + r1), at least 3,   se² = (Σ e² / (n_eff − 2) + q²) / Σ (t − ⟨t⟩)²
 
-    independent ones (Santer et al. 2000, doi:10.1029/1999JD901105, eqs. 3–6).
+    independent ones (Santer et al. 2000, doi:10.1029/1999JD901105, eqs. 3–6). q = 1/(√12 2πr) px is the scatter that
+    areas of whole pixels leave in r, so that an area that is the same in all frames is not taken as known for sure.
+    With few sizes the error is itself uncertain: Student's t with n − 2 degrees of freedom tells how far the truth may
+    be.
 
     Parameters
     ----------
@@ -90,9 +93,14 @@ def rates(sums: Mapping[str, NDArray[Any]], per_px: float = 1.0) -> Rates:
         of["window"].astype(np.int64),
         of["r"] / n * per_px,
         slope * per_px,
-        np.sqrt(squares / free / spread) * per_px,
+        np.sqrt((squares / free + _whole_pixels(of["r"] / n)) / spread) * per_px,
         n.astype(np.int64),
     )
+
+
+def _whole_pixels(r_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the variance of r = √(A/π) in px² that comes from areas being whole numbers: that of A is 1/12."""
+    return np.asarray(1.0 / 12.0 / (2.0 * np.pi * r_px) ** 2)
 
 
 def _residuals(

@@ -24,7 +24,12 @@ GROWTH: tuple[Column, ...] = (
     _TIME,
     Column("radius_{length}", "float64", _L, "mean of its sizes in the window"),
     Column("rate_{length}_per_{time}", "float64", _SPEED, "dr/dt: slope of r against time, least squares"),
-    Column("rate_{length}_per_{time}_se", "float64", _SPEED, "its standard error, residuals taken as correlated"),
+    Column(
+        "rate_{length}_per_{time}_se",
+        "float64",
+        _SPEED,
+        "its standard error, residuals taken as correlated; n_rows − 2 degrees of freedom",
+    ),
     Column("n_rows", "int64", "", "sizes it was taken from, at least 4"),
     Column("radius_over_mean", "float64", "", "radius over ⟨r⟩ of the window"),
     Column("radius_over_critical", "float64", "", "radius over r* of the window (`critical`)", nullable=True),

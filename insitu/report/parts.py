@@ -36,6 +36,7 @@ _NAMES = (
     "survival",
     "track_map",
 )
+_WIDE_INCHES = 5.0
 _HALVES = ("pair_correlation", "msd")
 
 
@@ -46,7 +47,7 @@ class Shown:
     title: str
     caption: str
     files: str
-    half: bool  # narrow enough for two beside each other
+    layout: str  # half (two beside each other), narrow, or wide
     svg: Any  # markup that is not to be escaped again
 
 
@@ -127,10 +128,12 @@ def shown(made: Drawn, folder: Path) -> Shown:
     from markupsafe import Markup
 
     svg = figures.save(made, folder)
+    wide = made.figure.get_figwidth() > _WIDE_INCHES
+    layout = "half" if made.name in _HALVES else "wide" if wide else "narrow"
     stem = f"{clean(folder.name)}/{made.name}"
     # what matplotlib wrote is markup: it escapes the texts that are in it
     markup = Markup(figures.inline(svg, made.name, made.alt))  # noqa: S704 - made here, not taken from a file
-    return Shown(made.title, made.caption, f"{stem}.svg, .png, .csv", made.name in _HALVES, markup)
+    return Shown(made.title, made.caption, f"{stem}.svg, .png, .csv", layout, markup)
 
 
 def _forget(folder: Path, drawn_now: set[str]) -> None:

@@ -51,7 +51,7 @@ def pair_correlation(rows: Columns, units: Units) -> Drawn:
     time, g = finite(rows[units.name("time_{time}")]), finite(rows["g"])
     shown = windows(window)
     with styled("pair_correlation"):
-        figure = canvas(SINGLE_MM * 1.3, 62)
+        figure = canvas(SINGLE_MM, 62)
         axes = figure.add_subplot()
         axes.axhline(1, color=MUTED, linewidth=0.6, linestyle=":")
         for number, shade in zip(shown, _shades(len(shown)), strict=True):
@@ -129,7 +129,7 @@ def displacements(rows: Columns, fits: Columns, units: Units) -> Drawn:
     """
     lag, msd = units.name("lag_{time}") if units.time == "s" else "lag_frames", units.name("msd_{length}2")
     with styled("msd"):
-        figure = canvas(SINGLE_MM * 1.3, 62)
+        figure = canvas(SINGLE_MM, 62)
         axes = figure.add_subplot()
         for number, shade in _classes(rows).items():
             here = np.asarray(rows["size_class"]) == number

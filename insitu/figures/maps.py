@@ -66,7 +66,7 @@ def track_map(places: Places, region: tuple[int, int], units: Units, nm_per_px: 
     height, width = region
     starts = np.flatnonzero(np.diff(places.particle, prepend=-1) != 0)
     with styled("track_map"):
-        figure = canvas(SINGLE_MM * 1.25, min(150.0, SINGLE_MM * 1.05 * height / width + 4))
+        figure = canvas(SINGLE_MM, min(150.0, 0.84 * SINGLE_MM * height / width + 6))
         axes = figure.add_subplot()
         points = np.stack([places.x, places.y], axis=1)
         joined = np.flatnonzero(places.particle[1:] == places.particle[:-1])

@@ -16,6 +16,7 @@ from insitu.figures.style import (
     INK,
     MUTED,
     PURPLE,
+    SINGLE_MM,
     SKY,
     VERMILION,
     Drawn,
@@ -148,7 +149,7 @@ def events_so_far(events: Mapping[str, NDArray[np.float64]], end: tuple[float, f
     """
     kinds = sorted(events, key=lambda kind: -len(events[kind]))
     with styled("events"):
-        figure = canvas(DOUBLE_MM, _PANEL_MM)
+        figure = canvas(SINGLE_MM, 0.84 * SINGLE_MM + 6)
         axes = figure.add_subplot()
         for kind in kinds:
             times = np.sort(events[kind])
@@ -159,7 +160,7 @@ def events_so_far(events: Mapping[str, NDArray[np.float64]], end: tuple[float, f
         axes.set(xlabel=units.time_axis, ylabel="events so far", xlim=end if end[1] > end[0] else None)
         axes.set_ylim(bottom=0)
         whole_numbers(axes)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        figure.legend(loc="outside lower center", ncols=2)
     rows = sorted((float(t), kind) for kind in kinds for t in events[kind])
     table = {units.name("time_{time}"): [t for t, _ in rows], "kind": [k for _, k in rows]}
     told = ", ".join(f"{len(events[kind])} × {kind}" for kind in kinds)

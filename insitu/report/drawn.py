@@ -156,11 +156,11 @@ _FIGURES: tuple[tuple[str, Callable[[Material], Drawn]], ...] = (
     ("size distributions", _of_tables(figures.distributions, "distributions", "distribution_fits")),
     ("growth of single particles", _of_tables(figures.growth, "growth", "critical")),
     ("number balance", _of_tables(_alone(figures.number_balance), "number_balance", "")),
-    ("events so far", _events),
     ("survival", _of_tables(figures.survival, "survival", "incidence")),
     ("pair correlation", _of_tables(_alone(figures.pair_correlation), "pair_correlation", "")),
     ("mean squared displacement", _of_tables(figures.displacements, "mobility", "mobility_fits")),
     ("map of the tracks", _tracks),
+    ("events so far", _events),
     ("kymograph", _kymograph),
     ("sensor traces", _sensors),
 )

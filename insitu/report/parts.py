@@ -37,7 +37,7 @@ _NAMES = (
     "track_map",
 )
 _WIDE_INCHES = 5.0
-_HALVES = ("pair_correlation", "msd")
+_HALVES = ("pair_correlation", "msd", "track_map", "events")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,12 @@ from insitu.cli.console import Console, Tally, size
 from insitu.cli.parameters import debug_option, json_option, number_option, quiet_option
 from insitu.cli.simulated import OURS, SETTINGS, make
 from insitu.errors import CommandError
+from insitu.simulate.writing import WAYS, Way
 
 if TYPE_CHECKING:
     from insitu.simulate import Simulation, SimulationSettings
+
+LAYOUTS = ("flat", "gatan", "growing-tiff", "growing-mrc")
 
 
 class Wishes(TypedDict):
@@ -48,6 +51,12 @@ class Wishes(TypedDict):
 @click.option("--set", "overrides", metavar="NAME=VALUE", multiple=True, help="Change one setting; repeatable.")
 @click.option("--format", "form", type=click.Choice(["tiff", "frames", "npy"]), default="tiff", help="How to write it.")
 @number_option("--camera", "Drop frames into OUT/movie at so many a second, as a microscope does.")
+@click.option("--layout", type=click.Choice(LAYOUTS), default="flat", help="With --camera: where it puts the frames.")
+@click.option("--writes", type=click.Choice(WAYS), default="whole", help="With --camera: how it writes a file.")
+@click.option("--gaps", type=click.FloatRange(0, 0.9), default=0.0, help="With --camera: share of frames it loses.")
+@click.option(
+    "--disorder", type=click.IntRange(1, 1000), default=1, help="With --camera: frames arrive mixed by so many."
+)
 @click.option("--labels", is_flag=True, help="Also write the exact label images (truth/labels.tif).")
 @click.option("--overwrite", is_flag=True, help="Replace a simulation that exists.")
 @click.option("--list", "list_settings", is_flag=True, help="List the settings of a simulation and stop.")
@@ -59,6 +68,10 @@ def simulate(
     out: str | None,
     form: str,
     camera: float | None,
+    layout: str,
+    writes: Way,
+    gaps: float,
+    disorder: int,
     labels: bool,
     overwrite: bool,
     list_settings: bool,
@@ -68,7 +81,8 @@ def simulate(
 ) -> None:
     """Make a movie of particles on a support that ripen, move and merge, and write what is exactly true of it.
 
-    OUT/movie.tif is the movie; OUT/truth holds particles, events and tracks as parquet tables, named as in a run.
+    OUT/movie.tif is the movie (OUT/movie the folder that a camera fills); OUT/truth holds particles, events and tracks
+    as parquet tables, named as in a run.
     """
     console = Console(as_json=as_json, quiet=quiet)
     if list_settings:
@@ -76,7 +90,13 @@ def simulate(
         return
     if out is None:
         raise CommandError("insitu simulate needs OUT", "name the folder to make, for example: insitu simulate sim")
-    from insitu.simulate import Simulation
+    if camera is None and (layout, writes, gaps, disorder) != ("flat", "whole", 0.0, 1):
+        raise CommandError("--layout, --writes, --gaps and --disorder are of a camera", "add --camera FPS")
+    if layout.startswith("growing") and (writes, gaps, disorder) != ("whole", 0.0, 1):
+        raise CommandError(
+            f"one file that grows ({layout}) is written in order", "leave --writes, --gaps and --disorder out"
+        )
+    from insitu.simulate import Manner, Simulation
 
     settings = wanted(wishes)
     folder, simulation = Path(out), Simulation(settings)
@@ -86,6 +106,8 @@ def simulate(
         simulation,
         "frames" if camera else form,
         pace=camera or inf,
+        layout=layout,
+        manner=Manner(writes, gaps, disorder, settings.seed),
         labels=labels,
         progress=Tally(console, "simulate", settings.frames),
     )
@@ -182,7 +204,7 @@ def listed() -> str:
 
 def occupied(path: Path) -> int:
     """Return the bytes of a file, or of the files in a folder."""
-    return sum(p.stat().st_size for p in path.iterdir()) if path.is_dir() else path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
 
 
 def _as_dense(settings: SimulationSettings, usual: SimulationSettings) -> int:

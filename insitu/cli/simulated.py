@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from insitu.simulate import Simulation, SimulationSettings
+    from insitu.simulate import Manner, Simulation, SimulationSettings
 
 SETTINGS = "simulation.toml"
 TRUTH = "truth"
 # all that a simulation writes: --overwrite removes these and nothing else
-OURS = (SETTINGS, TRUTH, "movie.tif", "movie.npy", "movie")
+OURS = (SETTINGS, TRUTH, "movie.tif", "movie.npy", "movie.mrc", "movie")
 
 
 def make(
@@ -24,6 +24,8 @@ def make(
     form: str = "tiff",
     *,
     pace: float = inf,
+    layout: str = "flat",
+    manner: Manner | None = None,
     labels: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
@@ -36,6 +38,10 @@ def make(
     form : {"tiff", "frames", "npy"}
     pace : float
         Frames per second at which ``"frames"`` are dropped, as by a camera; at once by default.
+    layout : {"flat", "gatan", "growing-tiff", "growing-mrc"}
+        How a camera with a `pace` lays them out; a layout that grows is one file.
+    manner : Manner, optional
+        How that camera writes.
     labels : bool
         Write the exact label images too.
     progress : callable, optional
@@ -46,16 +52,19 @@ def make(
     Path
         The movie: a file, or the folder of its frames.
     """
-    from insitu.simulate import drop_frames, write_tiff
+    from insitu.simulate import drop_frames, grow_file, write_tiff
 
     truth = folder / TRUTH
     truth.mkdir()
     (folder / SETTINGS).write_text(to_toml(simulation.settings), encoding="utf-8")
     movie = folder / {"tiff": "movie.tif", "frames": "movie", "npy": "movie.npy"}[form]
-    if form == "tiff":
+    if layout.startswith("growing"):
+        movie = folder / ("movie.mrc" if layout == "growing-mrc" else "movie.tif")
+        grow_file(simulation, movie, pace)
+    elif form == "tiff":
         write_tiff(simulation, movie, progress)
     elif form == "frames":
-        drop_frames(simulation, movie, pace)
+        drop_frames(simulation, movie, pace, "gatan" if layout == "gatan" else "flat", manner)
     else:
         _write_npy(movie, simulation, progress)
     write_truth(simulation, truth)

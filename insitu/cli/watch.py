@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -21,6 +22,7 @@ from insitu.cli.parameters import (
     quiet_option,
     settings_options,
 )
+from insitu.cli.practice import practising
 from insitu.cli.run import Job, worst
 from insitu.cli.sources import stem
 from insitu.cli.stopping import stoppable
@@ -35,12 +37,13 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="analyse while the camera writes")
-@click.argument("path", metavar="DIR", required=True)
+@click.argument("path", metavar="DIR", required=False)
 @click.option("-o", "--out", metavar="OUT", help="Run folder.")
 @settings_options
 @click.option("--frames", metavar="A:B:STEP", callback=frame_range, help="Analyse these frames only.")
 @number_option("--until-idle", "End once nothing came for so many seconds (at least 60 before the first frame).")
 @click.option("--stop-after", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
+@click.option("--simulate", is_flag=True, help="Practise: a simulated camera fills DIR (default ./practice).")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--from-late", is_flag=True, help="With --resume: analyse anew where files came too late.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
@@ -49,11 +52,12 @@ if TYPE_CHECKING:
 @debug_option
 def watch(
     *,
-    path: str,
+    path: str | None,
     out: str | None,
     frames: FrameRange | None,
     until_idle: float | None,
     stop_after: int | None,
+    simulate: bool,
     resume: bool,
     from_late: bool,
     overwrite: bool,
@@ -73,6 +77,9 @@ def watch(
         raise CommandError("--resume and --overwrite exclude each other", "give one: go on, or begin again")
     if from_late and not resume:
         raise CommandError("--from-late takes files into a run that is there", "add --resume")
+    path = path or ("practice" if simulate and path is None else path)
+    if path is None:
+        raise CommandError("insitu watch needs DIR", "name the folder the camera fills, or practise with --simulate")
     if not path or out == "":
         raise CommandError("an empty text is no path", "check the variables of your shell: one of them may be empty")
     from insitu.read.watch import Until
@@ -82,10 +89,11 @@ def watch(
     refuse(place, overwrite=resume or overwrite)
     console = Console(as_json=as_json, quiet=quiet)
     job = Job(settings, limited(frames, stop_after), console, resume=resume, overwrite=overwrite)
-    until = Until(until_idle)
-    with stoppable(console.note, until) as stop:
+    until = Until(3.0 if simulate and until_idle is None else until_idle)
+    camera = practising(Path(path)) if simulate else nullcontext(Path(path))
+    with stoppable(console.note, until) as stop, camera as source:
         try:
-            return followed(Path(path), place, Watch(job, until, stop, from_late=from_late))
+            return followed(source, place, Watch(job, until, stop, from_late=from_late))
         except (KeyboardInterrupt, SourceStopped):
             return job.stopped(place, stop)
         except Exception as error:

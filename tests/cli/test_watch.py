@@ -228,3 +228,11 @@ def test_movies_dropped_into_a_folder(call, tmp_path):
         movie = tmp_path / "movies" / f"movie_{k}.tif"
         assert call("run", movie, "-o", tmp_path / "batch" / str(k), *SET).code == 0
         assert digest(tmp_path / "out" / f"movie_{k}") == digest(tmp_path / "batch" / str(k))
+
+
+def test_practising_with_a_simulated_camera(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("insitu.cli.practice.practising.__wrapped__.__defaults__", (30,))
+    arguments = ("--simulate", "-o", tmp_path / "out", "--stop-after", 25, "--model", "classical")
+    ended = call("watch", tmp_path / "practice", *arguments)
+    assert ended.code == 0, ended.err
+    assert "25 of 25 frames used" in ended.out

@@ -5,7 +5,17 @@ import pytest
 import tifffile
 
 from insitu.errors import CommandError
-from insitu.simulate import Simulation, SimulationSettings, demo_movie, drop_frames, tiff, write_tiff
+from insitu.read import open_source
+from insitu.simulate import (
+    Manner,
+    Simulation,
+    SimulationSettings,
+    demo_movie,
+    drop_frames,
+    grow_file,
+    tiff,
+    write_tiff,
+)
 from insitu.types import Reader
 
 SMALL = SimulationSettings(shape=(48, 64), frames=6, particles=3, nm_per_px=0.25, fps=200.0)
@@ -98,3 +108,49 @@ def test_the_demo_shows_what_it_promises():
     frame = movie.frame(0)
     assert (frame == 255).mean() < 1e-3
     assert (frame == 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("way", ["whole", "slow", "chunked", "rename", "allocated"])
+def test_however_a_camera_writes_the_files_are_the_same(way, tmp_path):
+    movie = Simulation(SMALL)
+    drop_frames(movie, tmp_path / "way", 1e6, manner=Manner(way=way))
+    drop_frames(movie, tmp_path / "whole", 1e6)
+    for k in range(6):
+        name = f"frame_{k:06d}.tif"
+        assert (tmp_path / "way" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert len(list((tmp_path / "way").iterdir())) == 6
+
+
+def test_a_gatan_camera_makes_folders_by_the_second(tmp_path):
+    movie = Simulation(shape=(16, 16), frames=130, particles=0, fps=2.0)
+    drop_frames(movie, tmp_path / "m", 1e6, "gatan", Manner(gaps=0.2, disorder=7, seed=3))
+    found = sorted(p.relative_to(tmp_path / "m").as_posix() for p in (tmp_path / "m").rglob("*.tif"))
+    assert found[0] == "Hour_00/Minute_00/Second_00/m_Hour_00_Minute_00_Second_00_Frame_0000.tif"
+    assert found[-1] == "Hour_00/Minute_01/Second_04/m_Hour_00_Minute_01_Second_04_Frame_0001.tif"
+    assert 80 < len(found) < 125
+
+
+def test_disorder_is_bounded_and_repeatable():
+    order = Manner(gaps=0.1, disorder=5, seed=1).order(200)
+    assert order == Manner(gaps=0.1, disorder=5, seed=1).order(200)
+    assert order != sorted(order)
+    assert all(abs(k - i) < 5 for i, k in enumerate([sorted(order).index(k) for k in order]))
+    assert Manner().order(7) == list(range(7))
+
+
+@pytest.mark.parametrize("name", ["m.tif", "m.mrc"])
+def test_a_file_that_grows_is_the_movie(name, tmp_path):
+    movie, sizes = Simulation(SMALL), []
+    path = tmp_path / name
+    grow_file(movie, path, 10.0, clock=lambda: 0.0, sleep=lambda _: sizes.append(path.stat().st_size))
+    assert sizes == sorted(set(sizes))
+    reader = open_source(path)
+    out = np.empty(reader.info.shape, reader.info.dtype)
+    for k in range(6):
+        reader.read_into(k, out)
+        assert np.array_equal(out, movie.frame(k))
+    assert (reader.info.n_frames, reader.info.calibration.nm_per_px) == (6, pytest.approx(0.25))
+    if name == "m.tif":
+        assert reader.info.calibration.s_per_frame == pytest.approx(1 / 200)
+    with pytest.raises(CommandError, match="not empty"):
+        grow_file(movie, path, 10.0)

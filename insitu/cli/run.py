@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from insitu.cli.console import Console, Meter, counted, duration, size
 from insitu.cli.failures import explained, report, say
+from insitu.cli.live import Page, live_option, shown
 from insitu.cli.parameters import (
     Choices,
     FrameRange,
@@ -46,6 +47,7 @@ _SEVERITY = (0, 5, 4, 3, 2, 6, 1, EXIT_INTERRUPTED, EXIT_TERMINATED)
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@live_option
 @json_option
 @quiet_option
 @debug_option
@@ -57,6 +59,7 @@ def run(
     resume: bool,
     overwrite: bool,
     dry_run: bool,
+    live: str | None,
     as_json: bool,
     quiet: bool,
     **choices: Unpack[Choices],
@@ -75,8 +78,13 @@ def run(
         console.note(f"note: each image is a movie of its own here; as frames of one movie: insitu run {folder}")
     for target in wanted:
         refuse(target.out, overwrite=resume or overwrite)
-    job = Job(settings, frames, console, resume=resume, overwrite=overwrite)
-    action = job.preview if dry_run else job.analyse
+    with shown(None if dry_run else live, console) as page:
+        job = Job(settings, frames, console, resume=resume, overwrite=overwrite, page=page)
+        return _all(job.preview if dry_run else job.analyse, wanted, root, console)
+
+
+def _all(action: Callable[[Target], int], wanted: list[Target], root: Path | None, console: Console) -> int:
+    """Do one movie, or several into `root`; return the exit code."""
     if root is None:
         return told(action, wanted[0], console)
     codes: list[int] = []
@@ -142,6 +150,7 @@ class Job:
     console: Console
     resume: bool = False
     overwrite: bool = False
+    page: Page = field(default_factory=Page)
 
     def preview(self, target: Target) -> int:
         """Say what a run would do."""
@@ -167,6 +176,8 @@ class Job:
         if plan["expected_bytes"] and plan["expected_bytes"] > plan["free_bytes"]:
             self._warn_of_disk(plan)
         meter = Meter(self.console)
+        self.page.begin(target.source, target.out)
+        self.page.opened()
         with stoppable(self.console.note) as stop:
             try:
                 summary = process(
@@ -176,12 +187,15 @@ class Job:
                     selection=Selection(*self.frames) if self.frames else None,
                     resume=self.resume,
                     overwrite=self.overwrite,
-                    progress=meter,
-                    on_result=meter.events,
+                    progress=self.page.progress(meter),
+                    on_result=self.page.on_result(meter.events),
                     stop=stop.event,
                 )
             except KeyboardInterrupt:
                 return self.stopped(target.out, stop)
+            except Exception as error:
+                self.page.failed(explained(error)[0])
+                raise
         return self.stopped(target.out, stop) if summary.interrupted else self.finished(summary)
 
     def _warn_of_disk(self, plan: dict[str, Any]) -> None:
@@ -201,6 +215,7 @@ class Job:
         valid = (
             f"results in '{out}' are valid to frame {start + (planes - 1) * step}" if planes else "nothing is stored"
         )
+        self.page.stopped(f"{stop.word}: {valid}")
         self.console.settle()
         self.console.emit("end", out=str(out.resolve()), exit_code=stop.exit_code, total=planes, interrupted=True)
         say(f"{stop.word}: {valid}", "go on with the same command and --resume")
@@ -208,6 +223,7 @@ class Job:
 
     def finished(self, summary: RunSummary) -> int:
         """Say how a run ended."""
+        self.page.finished(summary)
         out = summary.out.resolve()
         notes = [*summary.notes, *doubts(summary)]
         for note in notes:

@@ -11,6 +11,7 @@ import click
 
 from insitu.cli.console import Console, Meter
 from insitu.cli.failures import explained
+from insitu.cli.live import live_option, shown
 from insitu.cli.parameters import (
     Choices,
     FrameRange,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--from-late", is_flag=True, help="With --resume: analyse anew where files came too late.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
+@live_option
+@click.option("--no-live", is_flag=True, help="No page, where one would be shown: at a terminal, with insitu[live].")
 @json_option
 @quiet_option
 @debug_option
@@ -61,6 +64,8 @@ def watch(
     resume: bool,
     from_late: bool,
     overwrite: bool,
+    live: str | None,
+    no_live: bool,
     as_json: bool,
     quiet: bool,
     **choices: Unpack[Choices],
@@ -88,16 +93,19 @@ def watch(
     place = Path(out) if out else Path(f"{stem(path)}.insitu")
     refuse(place, overwrite=resume or overwrite)
     console = Console(as_json=as_json, quiet=quiet)
-    job = Job(settings, limited(frames, stop_after), console, resume=resume, overwrite=overwrite)
     until = Until(3.0 if simulate and until_idle is None else until_idle)
     camera = practising(Path(path)) if simulate else nullcontext(Path(path))
-    with stoppable(console.note, until) as stop, camera as source:
+    page_wanted = shown(live, console, usual=console.terminal and not no_live)
+    with page_wanted as page, stoppable(console.note, until) as stop, camera as source:
+        job = Job(settings, limited(frames, stop_after), console, resume=resume, overwrite=overwrite, page=page)
+        page.begin(path, place)
         try:
             return followed(source, place, Watch(job, until, stop, from_late=from_late))
         except (KeyboardInterrupt, SourceStopped):
             return job.stopped(place, stop)
         except Exception as error:
             message, hint, code = explained(error)
+            page.failed(message)
             console.emit("end", source=path, out=str(place.resolve()), exit_code=code, error=message, hint=hint)
             raise
 
@@ -138,7 +146,11 @@ def one(path: Path, out: Path, wish: Watch, kind: Kind) -> int:
 
     job, console = wish.job, wish.job.console
 
+    if kind == "movies":
+        job.page.begin(str(path), out)
+
     def begun(info: SourceInfo) -> None:
+        job.page.opened()
         known = {"format": info.format, "frames": None, "height": info.height, "width": info.width}
         console.emit("start", source=str(path), out=str(out.resolve()), dtype=str(info.dtype), **known)
         console.note(f"{path} · {info.format} · {info.height}×{info.width} {info.dtype}")
@@ -155,8 +167,8 @@ def one(path: Path, out: Path, wish: Watch, kind: Kind) -> int:
         from_late=wish.from_late,
         overwrite=job.overwrite,
         begun=begun,
-        progress=meter,
-        on_result=meter.events,
+        progress=job.page.progress(meter),
+        on_result=job.page.on_result(meter.events),
         stop=wish.stop.event,
     )
     return job.stopped(summary.out, wish.stop) if summary.interrupted else job.finished(summary)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from insitu.coarsening.columns import LIVE
 from insitu.coarsening.families import MIN_FAMILIES, FamilyBootstrap, families, interval
 from insitu.coarsening.gather import gather
-from insitu.coarsening.kinetics import cap_volume, kinetics
+from insitu.coarsening.kinetics import cap_volume, frame_scatter, kinetics
 from insitu.coarsening.sums import FrameSums, weights
 from insitu.options import CoarseningOptions
 
@@ -136,6 +136,21 @@ def test_the_interval_of_the_mean_is_that_of_independent_particles():
     reach = (table["mean_radius_{length}_high"] - table["mean_radius_{length}_low"])[0] / 2
     # both rows of a particle are one measurement: 400 sizes, not 800
     assert reach == pytest.approx(1.96 * r.std() / 20, rel=0.06)
+
+
+def test_what_befalls_whole_frames_is_in_the_interval_of_the_mean():
+    rng = np.random.default_rng(5)
+    reach = []
+    for noise in (0.0, 0.03):
+        factor = 1 + noise * rng.normal(size=(200, 1))
+        r = 20 * factor * rng.lognormal(0, 0.1, 100)[None]
+        frame, particle = np.indices(r.shape)
+        tables = world(particle_rows(frame.ravel(), particle.ravel(), r.ravel()), 200, calibration=UNKNOWN)
+        table, gathered, _ = table_of(tables, windows=20, bootstrap=400)
+        assert frame_scatter(gathered.frames) == pytest.approx(noise, abs=0.2 * noise + 0.002)
+        reach.append((table["mean_radius_{length}_high"] - table["mean_radius_{length}_low"]).mean() / 2)
+    # ten frames in each window
+    assert reach[1] == pytest.approx(np.hypot(reach[0], 1.96 * 20 * 0.03 / np.sqrt(10)), rel=0.15)
 
 
 def test_an_interval_is_shifted_back_by_what_the_draws_are_off():

@@ -173,6 +173,7 @@ def save(drawn: Drawn, folder: Path) -> str:
         drawn.figure.savefig(
             held, format="svg", dpi=_RASTER_DPI, metadata={"Date": None, "Creator": "insitu", "Title": drawn.title}
         )
+        drawn.figure.set_layout_engine("none")  # the places that the SVG has, not worked out again
         drawn.figure.savefig(
             folder / f"{drawn.name}.png", dpi=_PNG_DPI, facecolor="white", metadata={"Software": "insitu"}
         )

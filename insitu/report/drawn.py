@@ -38,6 +38,8 @@ def draw(material: Material) -> tuple[list[Drawn], list[tuple[str, str]]]:
             # the statistics as a whole are missing: that is said once, not once a figure
             if str(why) != _NO_STATISTICS:
                 absent.append((what, str(why)))
+        except KeyError as column:
+            absent.append((what, f"the statistics have no column {column}: make them again with insitu coarsening RUN"))
     return drawn, absent
 
 

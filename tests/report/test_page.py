@@ -192,6 +192,19 @@ def test_statistics_are_shown_with_the_command_that_made_them(run):
     assert np.allclose(pd.read_csv(run / "figures" / "kinetics.csv")["mean_radius_nm"], kinetics["mean_radius_nm"])
 
 
+def test_statistics_of_another_version_are_not_drawn_and_that_is_said(run):
+    write(open_run(run).coarsening(CoarseningOptions(bootstrap=50)), run / "coarsening")
+    path = run / "coarsening" / "kinetics.parquet"
+    pd.read_parquet(path).drop(columns="mean_radius_nm").to_parquet(path)
+    summary = json.loads((run / "coarsening" / "summary.json").read_text(encoding="utf-8"))
+    summary["headline"] = {"mean_radius_last": "3 nm", "K": {"value": None}}
+    summary["caveats"] = ["<script>alert(2)</script>"]
+    (run / "coarsening" / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    page = checked(write_report(run))
+    assert "the statistics have no column 'mean_radius_nm'" in page.text
+    assert "<script>alert(2)</script>" in page.text
+
+
 def test_statistics_of_another_calibration_are_shown_in_theirs_and_said(tmp_path):
     run = discs(tmp_path, nm=None, fps=None)
     known = Calibration(2.0, "--nm-per-px", 0.1, "--fps")

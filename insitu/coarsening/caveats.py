@@ -17,6 +17,7 @@ OUTLINES = (
     "3 % too small. Exponents and ratios of sizes hardly change."
 )
 EDGE, COMPOSITE, SMALL, VOLUME, IRREGULAR = 0.3, 0.05, 0.02, 0.1, 0.01
+GIBBS_THOMSON_NM = 3.0
 
 
 def caveats(gathered: Gathered, table: Columns, *, has_shapes: bool) -> list[str]:
@@ -26,6 +27,7 @@ def caveats(gathered: Gathered, table: Columns, *, has_shapes: bool) -> list[str
         *_sizes(gathered),
         *([OUTLINES] if (table["n_rows"] > 0).sum() > 1 else []),
         *_volume(gathered, table),
+        *_small_crystals(gathered, table),
         *([DATYE] if has_shapes else []),
     ]
 
@@ -79,3 +81,14 @@ def _volume(gathered: Gathered, table: Columns) -> list[str]:
             "The growth laws n = 2, 3, 4 assume that it is conserved."
         )
     return said
+
+
+def _small_crystals(gathered: Gathered, table: Columns) -> list[str]:
+    radius = table["mean_radius_{length}"]
+    if gathered.units.length != "nm" or not (smallest := float(np.nanmin(radius))) < GIBBS_THOMSON_NM:
+        return []
+    said = (
+        f"⟨r⟩ is as small as {smallest:.1f} nm: below about {GIBBS_THOMSON_NM:g} nm the linearised Gibbs–Thomson "
+        "relation behind n = 2, 3, 4 fails, and small particles dissolve faster than these laws say."
+    )
+    return [said]

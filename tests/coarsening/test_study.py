@@ -180,6 +180,9 @@ def test_volume_that_changes_and_small_sizes_are_caveats():
     assert "volume proxy changed by -9" in said
     assert "detection limit" in said
     assert "contact angle of 90°" in said
+    assert "Gibbs–Thomson" in said
+    in_px = " ".join(study(world(rows, 40, calibration=UNKNOWN), QUICK).caveats)
+    assert "Gibbs–Thomson" not in in_px
     assert "Datye" in said
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # share of the movie at either end over which "at the beginning" and "at the end" are averaged
 _ENDS = 0.05
 _FEW = 3
-_SMALL_CHANGE = 0.03  # of the number of particles: less is not worth a word
+_SMALL_CHANGE = 0.03  # of the number or the radius: less is not worth a word
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +181,15 @@ def _sizes(rows: pd.DataFrame, first: int, last: int) -> NDArray[np.float64]:
 
 
 def _radius_clause(material: Material, both: Ends) -> str:
-    """Return how the mean radius changed; a slope whose interval holds zero is no change."""
+    """Return how the mean radius changed; a slope whose interval holds zero is no trend."""
     (first, last), unit, slope = both.radius, material.units.length, _slope(material)
     if first is None or last is None:
         return ""
     whose = "its radius" if round(both.number[0]) == round(both.number[1]) == 1 else "their mean radius"
-    if slope is not None and abs(slope[0]) <= slope[1]:
+    unclear = slope is not None and abs(slope[0]) <= slope[1]
+    if unclear and abs(last - first) > _SMALL_CHANGE * first:
+        return f", while {whose} went from {said(first)} to {said(last, unit)} without a clear trend"
+    if unclear or abs(last - first) <= _SMALL_CHANGE * first:
         return f", while {whose} stayed near {said(last, unit)}"
     verb = "grew" if last > first else "shrank"
     return f", while {whose} {verb} from {said(first)} to {said(last, unit)} ({_change(first, last)})"

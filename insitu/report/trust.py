@@ -110,7 +110,7 @@ def _edges(material: Material) -> list[Line]:
     if composite > 0:
         state = LOOK if composite > _MANY_COMPOSITE else FINE
         text = f"{percent(composite)} of the outlines hold several particles in contact; left out of sizes."
-        lines.append(Line(state, "contact", text))
+        lines.append(Line(state, "contact", text[:1].upper() + text[1:]))
     small = material.used["n_small"].sum()
     share = float(small) / max(1.0, float(small) + float(material.used["n_particles"].sum()))
     if share > _MANY_COMPOSITE:

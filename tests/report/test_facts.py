@@ -56,6 +56,8 @@ def plain(text):
         (material((400, 396)), "stayed near 396, while their mean radius stayed near 2.00 nm"),
         (material((1, 1), (2, 3), particles=1), "stayed at 1, while its radius grew from 2.01 to 2.99 nm"),
         (material(radius=(2, 2.02), noise=0.3), "while their mean radius stayed near"),
+        (material(radius=(2, 2.2), noise=0.6), "went from 2.00 to 2.20 nm without a clear trend"),
+        (material(radius=(2, 2.03)), "while their mean radius stayed near 2.03 nm"),
         (material(kinds=["coalescence"]), "; 1 merger was seen."),
         (material(kinds=["dissolution"] * 3 + ["coalescence"] * 2), "; 2 mergers and 3 dissolutions were seen."),
         (material(), "; no merger and no dissolution was seen."),

@@ -236,6 +236,7 @@ class RunFolder:
         if len(self._unit.waiting):
             with self._writing():
                 self._unit.write(state)
+                self._unit.merge_small()
         return self.committed
 
     def finish(

@@ -61,6 +61,11 @@ def part(name: str, plane: int) -> str:
     return f"{PARTS}/{name}-{plane:08d}.parquet"
 
 
+def merged_part(name: str, plane: int, planes: int) -> str:
+    """Return the path of a table's rows of units that were merged: planes from `plane` to before `planes`."""
+    return f"{PARTS}/{name}-{plane:08d}-{planes:08d}.parquet"
+
+
 def part_plane(path: str) -> int:
     """Return the first plane of a part, pending planes or state file, from its path."""
     return int(path.rsplit("-", 1)[1].partition(".")[0])

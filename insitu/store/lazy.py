@@ -178,15 +178,16 @@ class Table:
         return expression, masks
 
     def _scan(self, wanted: list[str], expression: _Expression, masks: _Masks) -> Iterator[pa.RecordBatch]:
-        """Read; go on in the final table, which has the same rows in the same order, where it replaces the parts."""
+        """Read; go on in the files that have replaced those being read: they hold the same rows in the same order."""
         import pyarrow as pa
 
         extra = [name for needs in masks for name in needs if name not in wanted]
         given = 0
         while True:
-            skip = given
+            skip, names = given, self._names()
             try:
-                for read in self._dataset().to_batches(columns=wanted + extra, filter=expression, batch_readahead=4):
+                dataset = self._dataset(names)
+                for read in dataset.to_batches(columns=wanted + extra, filter=expression, batch_readahead=4):
                     kept = read
                     for mask in masks.values():
                         kept = kept.filter(mask(kept))
@@ -198,19 +199,19 @@ class Table:
             except pa.ArrowInvalid as error:
                 raise damaged(self._out, f"{self.name} is no whole parquet file ({error})") from error
             except FileNotFoundError as error:
-                if read_log(self._out).finished is None or self._missing():
+                if self._names() == names:  # else parts were merged, or the table finished, while they were read
                     raise damaged(self._out, f"a part of {self.name} is missing ({error})") from error
             else:
                 return
 
-    def _missing(self) -> bool:
-        return not (self._out / layout.table(self.name)).is_file()
+    def _names(self) -> list[str]:
+        """Return the files that hold the table now."""
+        log = read_log(self._out)
+        return log.parts(self.name) if log.finished is None else [layout.table(self.name)]
 
-    def _dataset(self) -> Any:  # noqa: ANN401 - pyarrow has no types
+    def _dataset(self, names: list[str]) -> Any:  # noqa: ANN401 - pyarrow has no types
         import pyarrow.dataset as ds
 
-        log = read_log(self._out)
-        names = log.parts(self.name) if log.finished is None else [layout.table(self.name)]
         return ds.dataset([str(self._out / n) for n in names], schema=self.schema, format="parquet")
 
 

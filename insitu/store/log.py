@@ -1,7 +1,8 @@
 """The commit log: one fsynced line a unit, and what it promises.
 
 A line names every file of its unit with size and SHA-256, and is written after they are durable. What no line names
-does not exist: a reader skips it, a resumed run deletes it. A torn last line is no line.
+does not exist: a reader skips it, a resumed run deletes it. A torn last line is no line. A line that begins at the
+first plane of an earlier unit takes the place of that unit and of all after it: their parts were merged.
 """
 
 from __future__ import annotations
@@ -132,7 +133,10 @@ def _take(line: bytes, into: _Lines) -> bool:
         if content.get("finished"):
             into.finished = files
         else:
-            into.units.append(Unit(files=files, **content))
+            unit = Unit(files=files, **content)
+            while into.units and into.units[-1].first >= unit.first and into.units[-1].planes <= unit.planes:
+                into.units.pop()
+            into.units.append(unit)
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
     return True

@@ -11,7 +11,7 @@ from insitu.store import layout, place, tables
 from insitu.store.about import plain
 from insitu.store.disk import Stored, failpoint
 from insitu.store.labels import LabelStack
-from insitu.store.log import Unit
+from insitu.store.log import Unit, read_log
 from insitu.store.problems import Problems
 from insitu.store.state import pack, pack_planes, unpack, unpack_planes
 from insitu.store.waiting import Waiting
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from insitu.types import Calibration, Event, FrameResult, RunInfo
 
 Files = dict[str, Stored]
+
+_REPLACED_LINES = 2048
 
 _NONE = np.empty(0, np.int32)
 _NO_RUNS = Runs((0, 0), _NONE, _NONE, _NONE, _NONE)
@@ -55,6 +57,8 @@ class UnitWriter:
         self.problems = Problems(info.out / layout.PROBLEMS, log.units[-1].problems if log.units else 0, disk)
         self._labels: LabelStack | None = None
         self._live: list[str] = []
+        self._small: list[Unit] = []
+        self._replaced = 0
 
     def begin(self, stored: int = 0, waiting: Sequence[bytes] = ()) -> None:
         """Make the label array with `stored` planes in shards, and packed planes that wait for theirs."""
@@ -116,6 +120,34 @@ class UnitWriter:
         self.planes, self.counts = planes, counts
         self.waiting.clear()
         self._forget_state(list(states))
+        self._small = [*self._small, unit] if planes - first < self._options.unit_frames and not last else []
+
+    def merge_small(self) -> None:
+        """Make one unit of those that were closed before they were full, once they are as long as a full one.
+
+        A kill leaves the small units or the merged one; what the log does not name is deleted by the next resume.
+        """
+        units = self._small
+        if not units or units[-1].planes - units[0].first < self._options.unit_frames:
+            return
+        out = self._info.out
+        merged = merged_unit(out, units, self._info.calibration, self._disk)
+        failpoint("before-merged-line")
+        self._disk.append(out / layout.COMMITS, merged.line())
+        failpoint("after-merged-line")
+        place.clean(out, self._disk, [n for u in units for n in u.files if is_part(n) and n not in merged.files])
+        self._small = []
+        self._replaced += len(units) + 1
+        if self._replaced >= _REPLACED_LINES:
+            self._shorten_log()
+
+    def _shorten_log(self) -> None:
+        """Write the commit log without the lines that others have replaced."""
+        out = self._info.out
+        lines = [unit.line() for unit in read_log(out).units]
+        self._disk.write(out / layout.COMMITS, b"".join(lines))
+        self._disk.sync_folder(out)
+        self._replaced = 0
 
     def _states(self, state: Mapping[str, NDArray[Any]], first: int, planes: int) -> dict[str, bytes]:
         """Return the state files of a unit: the tracker's, and those of its planes that are in no shard yet."""
@@ -138,6 +170,31 @@ class UnitWriter:
         for table in ("particles", "events"):
             counts[table] += rows.get(table, 0)
         return counts
+
+
+def is_part(name: str) -> bool:
+    """Return whether a file of a unit holds rows of a table."""
+    return name.startswith(f"{layout.PARTS}/")
+
+
+def merged_unit(out: Path, units: Sequence[Unit], calibration: Calibration, disk: Disk) -> Unit:
+    """Write the rows of successive units as one part a table; return the unit that takes their place."""
+    first, last = units[0].first, units[-1]
+    files = {name: stored for unit in units for name, stored in unit.files.items() if not is_part(name)}
+    rows: dict[str, int] = {}
+    for table in layout.TABLES:
+        named = {n: s for u in units for n, s in u.files.items() if n.startswith(f"{layout.PARTS}/{table}-")}
+        if len(named) == 1:
+            files |= named
+        elif named:
+            name = layout.merged_part(table, first, last.planes)
+            with disk.writing(out / name) as file:
+                tables.merge_parts([out / n for n in named], file, tables.run_schema(table, calibration))
+            files[name] = file.stored()
+        if named:
+            rows[table] = sum(unit.rows.get(table, 0) for unit in units)
+    disk.sync_folder(out / layout.PARTS)
+    return Unit(first, last.planes, last.counts, rows, files, last.problems)
 
 
 def write_parts(

@@ -6,7 +6,7 @@ A figure function takes plain numpy columns and returns a `Drawn`: the matplotli
 
 from __future__ import annotations
 
-from insitu.figures.comparison import compared
+from insitu.figures.comparison import compared, compared_windows
 from insitu.figures.fates import displacements, number_balance, pair_correlation, survival
 from insitu.figures.frames import (
     EVENT_COLOURS,
@@ -39,6 +39,7 @@ __all__ = [
     "bar_length",
     "colour",
     "compared",
+    "compared_windows",
     "count_of",
     "counts",
     "displacements",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insitu.figures.style import DOUBLE_MM, LINES, Drawn, Units, canvas, finite, styled
+from insitu.figures.style import DOUBLE_MM, LINES, Drawn, Units, band, canvas, finite, styled
 from insitu.figures.timelines import window_means
 
 if TYPE_CHECKING:
@@ -60,6 +60,48 @@ def compared(runs: Sequence[tuple[str, Columns]], units: Units) -> Drawn:
         "Mean radius (left) and number of particles relative to the beginning (right), means over a twentieth of "
         "each movie.",
         f"Mean radius and number of particles of {len(runs)} runs over time.",
+        "The runs together",
+    )
+
+
+def compared_windows(runs: Sequence[tuple[str, Columns]], units: Units) -> Drawn:
+    """Draw several runs together from their statistics: mean radius and particles per area, with intervals.
+
+    Parameters
+    ----------
+    runs : sequence of (name, columns)
+        Columns as for `kinetics`.
+    units : Units
+        Those that all statistics share.
+    """
+    axis = units.name("time_{time}")
+    radius, density = units.name("mean_radius_{length}"), units.name("number_density_per_{area}")
+    names = [axis, *(f"{n}{end}" for n in (radius, density) for end in ("", "_low", "_high"))]
+    table: dict[str, list[Any]] = {"run": [], **{n: [] for n in names}}
+    with styled("comparison"):
+        figure = canvas(DOUBLE_MM, 56)
+        left, right = figure.subplots(1, 2)
+        for k, (name, rows) in enumerate(runs):
+            shade, dash = LINES[k % len(LINES)], ("-", "--", ":", "-.")[k // len(LINES) % 4]
+            time = finite(rows[axis])
+            for axes, column in ((left, radius), (right, density)):
+                band(axes, time, rows[f"{column}_low"], rows[f"{column}_high"], shade)
+                axes.plot(time, finite(rows[column]), color=shade, linestyle=dash, label=_shown(name))
+            for column in names:
+                table[column] += list(rows[column])
+            table["run"] += [name] * len(time)
+        left.set(ylabel=f"mean radius ({units.length})", xlabel=units.time_axis)
+        right.set(ylabel=units.per_area, xlabel=units.time_axis)
+        right.set_ylim(bottom=0)
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    return Drawn(
+        "comparison",
+        figure,
+        table,
+        "Mean radius (left) and number of particles per area (right) in time windows; shaded: 95 % intervals of each "
+        "run, which say nothing about how another run would come out.",
+        f"Mean radius and number of particles per area of {len(runs)} runs over time.",
         "The runs together",
     )
 

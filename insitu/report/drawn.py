@@ -11,7 +11,7 @@ from insitu.figures import Places
 from insitu.report import pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -41,6 +41,22 @@ def draw(material: Material) -> tuple[list[Drawn], list[tuple[str, str]]]:
         except KeyError as column:
             absent.append((what, f"the statistics have no column {column}: make them again with insitu coarsening RUN"))
     return drawn, absent
+
+
+def together(runs: Sequence[tuple[str, Material]]) -> Drawn | str:
+    """Return the figure of several runs, from their statistics where all have these, or why there is none."""
+    kinetics = [(name, m.statistics.get("kinetics"), m.study_units) for name, m in runs]
+    if all(table is not None and len(table) > 1 for _, table, _ in kinetics):
+        if len({units for *_, units in kinetics}) > 1:
+            return "The runs cannot be drawn together: their statistics are in different units."
+        rows = [(name, columns(table)) for name, table, _ in kinetics if table is not None]
+        return figures.compared_windows(rows, kinetics[0][2])
+    if len({m.units for _, m in runs}) > 1:
+        return "The runs cannot be drawn together: some are calibrated and others are not."
+    lines = [(name, frame_columns(m)) for name, m in runs if len(m.used) > 1 and len(m.rows)]
+    if not lines:
+        return "No run has two frames with particles, so there is nothing to draw."
+    return figures.compared(lines, runs[0][1].units)
 
 
 def columns(table: pd.DataFrame) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from insitu import __version__, figures
+from insitu import __version__
 from insitu.errors import CommandError, ResourceError
 from insitu.report import drawn
 from insitu.report.glossary import GLOSSARY
@@ -84,24 +84,17 @@ def write_comparison(runs: Sequence[str | Path], out: Path) -> Path:
         `out` exists and is no report.
     """
     _check_place(out)
-    parts, lines, units = [], [], set()
+    parts, beside = [], []
     for k, run in enumerate(runs):
         material = gather(run)
         try:
             parts.append(part_of(material, key=f"run-{k + 1}", brief=True))
-            units.add(material.units)
-            if len(material.used) > 1 and len(material.rows):
-                lines.append((f"{k + 1} · {parts[-1].name}", drawn.frame_columns(material)))
+            beside.append((f"{k + 1} · {parts[-1].name}", material))
         finally:
             if material.reader is not None:
                 material.reader.close()
-    comparison, why = None, ""
-    if len(units) > 1:
-        why = "The runs cannot be drawn together: some are calibrated and others are not."
-    elif not lines:
-        why = "No run has two frames with particles, so there is nothing to draw."
-    else:
-        comparison = shown(figures.compared(lines, units.pop()), figures_of(out))
+    made = drawn.together(beside)
+    comparison, why = (None, made) if isinstance(made, str) else (shown(made, figures_of(out)), "")
     parts = _apart(parts, runs)
     labels = list(dict.fromkeys(n.label for part in parts for n in part.numbers))
     return _write(out, Content(_joined([p.name for p in parts]), parts, comparison, why, labels))

@@ -282,6 +282,21 @@ def test_several_runs_side_by_side(world, tmp_path):
     assert not (other / "report.html").exists()
 
 
+def test_statistics_of_several_runs_are_drawn_with_their_intervals(run, tmp_path):
+    write(open_run(run).coarsening(CoarseningOptions(bootstrap=50)), run / "coarsening")
+    page = checked(write_comparison([run, run], tmp_path / "c.html"))
+    table = pd.read_csv(tmp_path / "c_figures" / "comparison.csv")
+    assert {"run", "time_s", "mean_radius_nm_low", "number_density_per_um2_high"} <= set(table)
+    assert "shaded: 95 % intervals of each run" in page.text
+    known = Calibration(2.0, "--nm-per-px", 0.1, "--fps")
+    plain = discs(tmp_path, nm=None, fps=None, name="plain")
+    write(study_of(open_run(plain), CoarseningOptions(bootstrap=50)), plain / "coarsening")
+    page = checked(write_comparison([run, plain], tmp_path / "c.html"))
+    assert "their statistics are in different units" in page.text
+    write(study_of(open_run(plain), CoarseningOptions(bootstrap=50), known), plain / "coarsening")
+    assert "in different units" not in checked(write_comparison([run, plain], tmp_path / "c.html")).text
+
+
 def test_runs_of_different_units_are_not_drawn_together(world, tmp_path):
     page = checked(write_comparison([world / "run", discs(tmp_path, nm=None)], tmp_path / "c.html"))
     assert "some are calibrated and others are not" in page.text

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from insitu.progress import Progress
     from insitu.types import Event, FrameResult, Particles
 
-# copying pixels for the page may take this share of the run's time: where it would take more, frames are not shown
-_SHARE = 0.05
+# Copying pixels for the page takes so little (s) of small frames that all are kept. Of larger ones it may take this
+# share of the run's time: of those that come faster, some are not shown.
+_LITTLE_S, _SHARE = 0.0003, 0.05
 # kept pictures, among which an event finds the one of its frame
 _SHOTS = 16
 _KEPT_EVENTS = 48
@@ -122,7 +123,7 @@ class Board:
         self._happened: deque[Happened] = deque(maxlen=_KEPT_EVENTS)
         self._movies = self._taken = self._events = 0
         self._movie = _Movie(began=clock())
-        self._cost_s = 0.0
+        self._costs: deque[float] = deque(maxlen=8)
         self._disk: tuple[float, int | None] = (-1.0, None)
         self.broken = ""
 
@@ -175,12 +176,14 @@ class Board:
         if frame.status == "ok":
             movie.diameters, movie.histogram_frame = _whole(result.particles), frame.index
         movie.series.add(_point(result, movie.x, movie.diameters))
-        if not self._shots or now - self._shots[-1].taken >= self._cost_s / _SHARE:
+        # the least of eight: others count what else the machine did
+        cost = min(self._costs) if len(self._costs) == 8 else 0.0
+        if cost <= _LITTLE_S or not self._shots or now - self._shots[-1].taken >= cost / _SHARE:
             shot = take(result, now)
             if shot is not None:
                 self._shots.append(shot)
                 self._taken += 1
-                self._cost_s = 0.5 * (self._cost_s + self._clock() - now)
+                self._costs.append(self._clock() - now)
         for k, event in enumerate(result.events):
             self._event(event, cut=k < _MOST_CUT)
 

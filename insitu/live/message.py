@@ -39,7 +39,7 @@ class Messenger:
                 **known,
                 "series": news.part.plain(),
                 "events": [self._event(h, news.facts["movie"]) for h in news.happened],
-                "picture": None if news.shot is None else _about(news.shot, known.get("nm_per_px")),
+                "picture": None if news.shot is None else _about(news, news.shot, known.get("nm_per_px")),
             }
             jpeg = b"" if news.shot is None else self._jpeg(news, news.shot, outlines=seen.outlines)
         seen.shot = news.number
@@ -78,7 +78,7 @@ class Messenger:
         return self._known[1] if self._known[0] == movie else {}
 
 
-def _about(shot: Shot, nm_per_px: float | None) -> dict[str, Any]:
+def _about(news: News, shot: Shot, nm_per_px: float | None) -> dict[str, Any]:
     """Return what is written under a picture, and how camera px map onto it."""
     width = shot.image.shape[1] * shot.stride
     bar = None
@@ -86,6 +86,7 @@ def _about(shot: Shot, nm_per_px: float | None) -> dict[str, Any]:
         length, text = figures.bar_length(width, nm_per_px)
         bar = [round(length / width, 5), text]
     return {
+        "number": news.number,
         "frame": shot.frame,
         "time_s": shot.time_s,
         "particles": len(shot.ids),

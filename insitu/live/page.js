@@ -7,7 +7,7 @@
   const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? new URLSearchParams(location.search).get("token") ?? "";
 
   let news = null, socket = null, heard = 0, paused = false, outlines = true, movie = null;
-  let bitmap = null, picture = null, flashes = [], charts = {}, drawnAt = 0, wait = 500, marking = null;
+  let bitmap = null, picture = null, flashes = [], charts = {}, drawnAt = 0, shown = 0, wait = 500, marking = null;
   let series = blank();
 
   function blank() {
@@ -27,11 +27,12 @@
         await take(data);
       } finally {
         if (target.readyState === WebSocket.OPEN) {
-          target.send(JSON.stringify({ picture: !paused && !document.hidden, outlines }));
+          target.send(JSON.stringify({ picture: !paused && !document.hidden, outlines, shown }));
         }
       }
     };
     socket.onclose = () => {
+      shown = 0;
       silent();
       setTimeout(connect, wait);
       wait = Math.min(2 * wait, 5000);
@@ -50,6 +51,7 @@
       if (bitmap) bitmap.close();
       bitmap = fresh;
       picture = news.picture;
+      shown = picture.number;
       draw();
     } else if (flashes.length && !paused) draw();
     const now = performance.now();

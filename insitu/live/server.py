@@ -107,7 +107,7 @@ class _Rooms:
             began, ended = time.monotonic(), self._board.ended
             await socket.send_bytes(await run_in_threadpool(self._messenger.message, seen))
             wish = json.loads(await socket.receive_text())
-            seen.picture = bool(wish["picture"])
+            seen.picture, seen.shot = bool(wish["picture"]), int(wish["shown"])
             if seen.outlines is not bool(wish["outlines"]):
                 seen.outlines, seen.shot = not seen.outlines, 0
             self.told[id(socket)] = ended

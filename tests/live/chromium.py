@@ -20,6 +20,9 @@ def found() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
+CODES = {key: {"windowsVirtualKeyCode": n, "code": key} for key, n in (("Tab", 9), ("Enter", 13), ("Escape", 27))}
+
+
 class Tab:
     """A page of the browser; `log` keeps what it told (method, params)."""
 
@@ -59,7 +62,8 @@ class Tab:
     def key(self, key, text=None):
         for kind in ("keyDown", "keyUp"):
             typed = {"text": text or key} if kind == "keyDown" and len(text or key) == 1 else {}
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, **typed)
+            code = CODES.get(key, {})
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, **code, **typed)
 
     def shot(self, path, *, jpeg=None):
         what = {"format": "png"} if jpeg is None else {"format": "jpeg", "quality": jpeg}

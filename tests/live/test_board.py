@@ -109,7 +109,7 @@ def test_copying_pixels_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     for k in range(400):  # a camera at 400 frames/s, a second long
         board.on_result(result_of(k % 40))
         clock.now += 0.0025
-    assert 40 <= board.taken <= 65
+    assert 40 <= board.taken <= 75
     assert len(board._shots) <= 16
     assert told(board)[0]["series"]["x"][-1] >= 0
 

@@ -56,11 +56,16 @@ def joined(server, **kw):
 def heard(socket):
     raw = socket.recv(timeout=20)
     (length,) = struct.unpack(">I", raw[:4])
-    return json.loads(raw[4 : 4 + length]), raw[4 + length :]
+    values = json.loads(raw[4 : 4 + length])
+    if values["picture"]:
+        socket.shown = values["picture"]["number"]
+    return values, raw[4 + length :]
 
 
-def acknowledge(socket, *, picture=True, outlines=True):
-    socket.send(json.dumps({"picture": picture, "outlines": outlines}))
+def acknowledge(socket, *, picture=True, outlines=True, shown=None):
+    """Say that what was heard last is shown, or that picture number `shown` is."""
+    number = socket.shown if shown is None else shown
+    socket.send(json.dumps({"picture": picture, "outlines": outlines, "shown": number}))
 
 
 class TestReading:
@@ -162,6 +167,14 @@ class TestFlow:
             began = time.monotonic()
             assert heard(socket)[1] == b""
             assert time.monotonic() - began < 5
+
+    def test_a_picture_that_was_not_shown_comes_again(self, server):
+        with joined(server) as socket:
+            first = heard(socket)[1]
+            acknowledge(socket, picture=False, shown=0)  # it was paused while the picture was on its way
+            assert heard(socket)[1] == b""
+            acknowledge(socket, shown=0)
+            assert heard(socket)[1] == first
 
     def test_pictures_come_at_most_fifteen_times_a_second(self, server, board):
         with joined(server) as socket:

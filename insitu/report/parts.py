@@ -81,7 +81,7 @@ class Part:
 
 
 def part_of(material: Material, *, folder: Path | None = None, key: str = "run", brief: bool = False) -> Part:
-    """Return what a page says of a run; a brief one has one frame, no figures and no gallery.
+    """Return what a page says of a run; a brief one has two frames, no figures and no gallery.
 
     Figures are written into `folder`, by default ``figures/`` of the run.
     """
@@ -105,7 +105,7 @@ def part_of(material: Material, *, folder: Path | None = None, key: str = "run",
         numbers=facts.numbers(material),
         trust=trust(material),
         verdict=[str(sentence)] if sentence else [],
-        stills=pictures.stills(material, 1 if brief else pictures.STILLS),
+        stills=pictures.stills(material, 2 if brief else pictures.STILLS),
         figures=[shown(d, folder) for d in drawings],
         strips=[(strip, pictures.panels(strip)) for strip in strips],
         tracks=[] if brief else tracked.longest(material),

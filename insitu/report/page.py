@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 LARGEST_BYTES = 3_000_000
+_TOO_LARGE = "Frames are left out: the page would be too large."
 _GENERATOR = '<meta name="generator" content="insitu '
 _SECTIONS = (
     ("trust", "trust"),
@@ -148,7 +149,7 @@ def _smaller(part: Part) -> Part:
         return replace(part, stills=part.stills[:-1])
     biggest = max(part.figures, key=lambda f: len(f.svg), default=None)
     if biggest is None:
-        return part
+        return replace(part, stills=[], no_stills=_TOO_LARGE)
     kept = [f for f in part.figures if f is not biggest]
     return replace(part, figures=kept, absent=[*part.absent, (biggest.title, "too large for this page; see figures/")])
 

@@ -270,6 +270,16 @@ def test_a_page_that_would_be_too_large_leaves_events_out_and_says_how_many(run)
         assert "more are in events.parquet" in small
 
 
+def test_many_runs_on_one_page_go_without_frames_rather_than_be_too_large(world):
+    brief = part_of(gather(world / "run"), brief=True)
+    content = Content("t", [brief] * 3)
+    assert len(brief.stills) == 2
+    small = fitted(content, len(render(content).encode()) // 3)
+    assert len(small.encode()) <= len(render(content).encode()) // 3
+    assert small.count("data:image/jpeg") < 6
+    assert fitted(content, 10) == fitted(content, 11)
+
+
 def test_several_runs_side_by_side(world, tmp_path):
     other = discs(tmp_path, frames=12, name="cooler")
     path = write_comparison([world / "run", other, world / "run"], tmp_path / "c.html")

@@ -206,7 +206,7 @@
     const axes = { stroke: muted, font, grid: { stroke: rule, width: 1 }, ticks: { show: false }, values: (_chart, at) => at.map((v) => String(Number(v.toPrecision(5)))) };
     place.replaceChildren();
     return new uPlot({
-      width: place.clientWidth, height: place.clientHeight, legend: { show: false }, padding: [4, 8, axis ? 0 : 4, 0],
+      width: place.clientWidth, height: place.clientHeight, legend: { show: false }, padding: [8, 8, axis ? 0 : 4, 0],
       scales: { x: { time: false }, y: { range: bars ? fromZero : wide } },
       cursor: { points: { size: 5 }, y: false, drag: { x: false, y: false }, ...(alone ? {} : { sync: { key: "time" } }) },
       axes: [{ ...axes, show: !!axis, size: 22, gap: 2 }, { ...axes, size: 46, gap: 2, space: 22 }],
@@ -219,12 +219,13 @@
 
   function wide(_chart, low, high) { // a range of at least 2 %: noise in the fourth digit is no trend
     if (low == null) return [0, 1];
-    const spare = Math.max(0.1 * (high - low), 0.01 * Math.abs(high), 1e-6);
+    if (low === 0 && high === 0) return [0, 1];
+    const spare = Math.max(0.1 * (high - low), 0.01 * Math.abs(high));
     return [low - spare, high + spare];
   }
 
   function eventBars() {
-    const { x, events } = series, many = Math.min(60, x.length);
+    const { x, events } = series, many = Math.min(60, Math.floor(x.length / 8)); // a bar tells of eight frames or more
     if (many < 2) return [[], []];
     const first = x[0], width = (x[x.length - 1] - first) / many || 1, counts = new Array(many).fill(0);
     x.forEach((at, k) => { counts[Math.min(many - 1, Math.floor((at - first) / width))] += events[k]; });

@@ -119,22 +119,21 @@ class Around:
 
 
 def around(shot: Shot, event: Event) -> Around:
-    """Cut the surroundings of an event out of a shot: as large as its particles need, moved inside at an edge."""
+    """Cut the surroundings of an event out of a shot, the event in their middle; beyond the frame they are dark."""
     (y0, x0), stride = shot.runs.origin, shot.stride
     areas = (*event.parent_areas_px, *event.child_areas_px)
     side = max(_AROUND, int(3.0 * float(max(areas, default=0)) ** 0.5)) // stride
     height, width = shot.image.shape
-    top = _inside((event.y - y0) / stride, side, height)
-    left = _inside((event.x - x0) / stride, side, width)
-    rows = np.arange(top, min(top + side, height))
-    columns = np.arange(left, min(left + side, width))
-    image = shot.image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
-    labels = _window(shot.runs, rows * stride // shot.runs.bin, columns * stride // shot.runs.bin)
+    rows = np.arange(side) + round((event.y - y0) / stride) - side // 2
+    columns = np.arange(side) + round((event.x - x0) / stride) - side // 2
+    down, across = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    inside = np.ix_(down, across)
+    seen = shot.image[np.ix_(rows[down], columns[across])]
+    image = np.full((side, side), seen.min(initial=shot.image.flat[0]), shot.image.dtype)
+    image[inside] = seen
+    labels = np.zeros((side, side), np.uint16)
+    labels[inside] = _window(shot.runs, rows[down] * stride // shot.runs.bin, columns[across] * stride // shot.runs.bin)
     return Around(shot.frame, image, labels, shot.ids)
-
-
-def _inside(centre: float, side: int, length: int) -> int:
-    return int(min(max(round(centre) - side // 2, 0), max(length - side, 0)))
 
 
 def _window(runs: Runs, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.uint16]:

@@ -123,8 +123,11 @@ def test_the_surroundings_of_an_event_are_cut_where_it_is():
 def test_an_event_in_a_corner_or_of_a_large_particle_has_surroundings_too():
     image, mask = np.full((100, 90), 200, np.uint8), np.zeros((100, 90), bool)
     shot = take(one(image, mask, []), 0.0)
-    assert around(shot, event_of(0, y=0.0, x=89.0)).image.shape == (64, 64)
+    corner = around(shot, event_of(0, y=0.0, x=89.0))
+    assert corner.image.shape == (64, 64)
+    assert (corner.image[32:, :32] == 200).all()
     assert around(shot, event_of(0, y=99.0, x=0.0, child_areas_px=(900,))).image.shape == (90, 90)
+    assert around(shot, event_of(0, y=500.0, x=900.0)).image.shape == (64, 64)  # a track that was carried out
 
 
 def test_labels_of_the_surroundings_are_those_of_the_frame():

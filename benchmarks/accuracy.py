@@ -30,7 +30,8 @@ are electrons per pixel and frame. Truth is the geometry: outlines, identities, 
 Particles are matched one to one within the larger of 3 px and the true radius; those below {VISIBLE_PX:g} px of true
 diameter are set aside. Radius bias is the mean of found − true over matched particles away from the border, rms its
 root mean square. Links are pairs of consecutive matched positions of one particle. Events (coalescence, dissolution)
-are matched within 20 frames and 15 px, away from the border.
+are matched within 20 frames and 15 px, away from the border and but for those of the last `events.contact_frames`
+frames, which cannot be decided before the movie ends.
 """
 
 
@@ -64,12 +65,14 @@ def shifted(tables: list[pd.DataFrame]) -> pd.DataFrame:
 def line(model: str, dose: float) -> str:
     """Return one row of the table."""
     from insitu.evaluate import score
+    from insitu.options import EventOptions
 
     with tempfile.TemporaryDirectory() as folder:
         movies = [analysed(dose, model, seed, Path(folder)) for seed in range(3)]
     truth, found, true_events, found_events = (shifted([m[i] for m in movies]) for i in range(4))
     seconds = sum(m[4] for m in movies) / len(movies)
-    inside = [e[~e["touches_edge"].astype(bool)] for e in (true_events, found_events)]
+    decided = FRAMES - EventOptions().contact_frames
+    inside = [e[~e["touches_edge"].astype(bool) & (e["frame"] % 10_000 < decided)] for e in (true_events, found_events)]
     kinds = ("coalescence", "dissolution")
     scores = score(
         truth, found, *inside, min_diameter_px=VISIBLE_PX, event_frames=20, event_distance_px=15, event_kinds=kinds

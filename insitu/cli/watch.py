@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @number_option("--until-idle", "End once nothing came for so many seconds (at least 60 before the first frame).")
 @click.option("--stop-after", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
 @click.option("--simulate", is_flag=True, help="Practise: a simulated camera fills DIR (default ./practice).")
+@click.option("--on-event", metavar="COMMAND", help="Start COMMAND for each event, once it is safe; JSON on its stdin.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--from-late", is_flag=True, help="With --resume: analyse anew where files came too late.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
@@ -61,6 +62,7 @@ def watch(
     until_idle: float | None,
     stop_after: int | None,
     simulate: bool,
+    on_event: str | None,
     resume: bool,
     from_late: bool,
     overwrite: bool,
@@ -87,8 +89,11 @@ def watch(
         raise CommandError("insitu watch needs DIR", "name the folder the camera fills, or practise with --simulate")
     if not path or out == "":
         raise CommandError("an empty text is no path", "check the variables of your shell: one of them may be empty")
+    from insitu.hook import split
     from insitu.read.watch import Until
 
+    if on_event is not None:
+        split(on_event)  # a wrong command is refused before anything is waited for
     settings = chosen(choices)
     place = Path(out) if out else Path(f"{stem(path)}.insitu")
     refuse(place, overwrite=resume or overwrite)
@@ -100,7 +105,7 @@ def watch(
         job = Job(settings, limited(frames, stop_after), console, resume=resume, overwrite=overwrite, page=page)
         page.begin(path, place)
         try:
-            return followed(source, place, Watch(job, until, stop, from_late=from_late))
+            return followed(source, place, Watch(job, until, stop, from_late=from_late, on_event=on_event))
         except (KeyboardInterrupt, SourceStopped):
             return job.stopped(place, stop)
         except Exception as error:
@@ -118,6 +123,7 @@ class Watch:
     until: Until
     stop: Stop
     from_late: bool
+    on_event: str | None
 
 
 def followed(path: Path, out: Path, wish: Watch) -> int:
@@ -141,6 +147,7 @@ def followed(path: Path, out: Path, wish: Watch) -> int:
 
 def one(path: Path, out: Path, wish: Watch, kind: Kind) -> int:
     """Analyse one movie; return the exit code."""
+    from insitu.hook import telling
     from insitu.intake import Selection
     from insitu.watching import watch
 
@@ -156,21 +163,22 @@ def one(path: Path, out: Path, wish: Watch, kind: Kind) -> int:
         console.note(f"{path} · {info.format} · {info.height}×{info.width} {info.dtype}")
 
     meter = Meter(console)
-    summary = watch(
-        path,
-        out,
-        job.settings,
-        wish.until,
-        kind=kind,
-        selection=Selection(*job.frames) if job.frames else None,
-        resume=job.resume,
-        from_late=wish.from_late,
-        overwrite=job.overwrite,
-        begun=begun,
-        progress=job.page.progress(meter),
-        on_result=job.page.on_result(meter.events),
-        stop=wish.stop.event,
-    )
+    with telling(wish.on_event, out, console.note, resume=job.resume):
+        summary = watch(
+            path,
+            out,
+            job.settings,
+            wish.until,
+            kind=kind,
+            selection=Selection(*job.frames) if job.frames else None,
+            resume=job.resume,
+            from_late=wish.from_late,
+            overwrite=job.overwrite,
+            begun=begun,
+            progress=job.page.progress(meter),
+            on_result=job.page.on_result(meter.events),
+            stop=wish.stop.event,
+        )
     return job.stopped(summary.out, wish.stop) if summary.interrupted else job.finished(summary)
 
 

@@ -69,18 +69,19 @@ def chosen(best: int, aic: dict[int, float], support: dict[int, float], growth: 
     if growth < MIN_GROWTH:
         return Verdict(
             None,
-            f"Not decided: ⟨r⟩ changed by a factor of {growth:.2f}, and below {MIN_GROWTH} all exponents look alike.",
+            f"Not decided: ⟨r⟩ changed by a factor of {_down(growth, 2)}, "
+            f"and below {MIN_GROWTH} all exponents look alike.",
         )
     if (difference := aic[second] - aic[best]) < MIN_DELTA_AIC:
         return Verdict(
             None,
             f"Not decided: n = {best} and n = {second} fit about equally well "
-            f"(ΔAIC = {difference:.1f}, below {MIN_DELTA_AIC:.0f}).",
+            f"(ΔAIC = {_down(difference, 1)}, below {MIN_DELTA_AIC:.0f}).",
         )
     if (drawn := support.get(best, 1.0)) < MIN_SUPPORT:
         return Verdict(
             None,
-            f"Not decided: n = {best} fits best, but in {100 * drawn:.0f} % of the bootstrap draws only "
+            f"Not decided: n = {best} fits best, but in {_down(100 * drawn, 0)} % of the bootstrap draws only "
             f"(below {100 * MIN_SUPPORT:.0f} %).",
         )
     return Verdict(best, f"⟨r⟩(t) decides for {MEANING[best]}. {CAUTION}.")
@@ -107,3 +108,8 @@ def of_a_closed_system(verdict: Verdict, volume: NDArray[np.float64]) -> Verdict
         f"⟨r⟩(t) follows n = {verdict.n}, but this is no coarsening of a closed system: the volume proxy changed by "
         f"{100 * (known[-1] - 1):+.0f} %. None of the mechanisms behind the exponent may be read from it.",
     )
+
+
+def _down(value: float, digits: int) -> str:
+    """Round down: what lies below a bound must not be printed as the bound."""
+    return f"{np.floor(value * 10**digits + 1e-9) / 10**digits:.{digits}f}"

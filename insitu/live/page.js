@@ -119,7 +119,7 @@
   }
 
   const whole = (n) => (n == null ? "–" : n.toLocaleString("en").replaceAll(",", "\u202f"));
-  const short = (n) => (n === 0 ? "0" : n >= 1000 ? n.toFixed(0) : String(Number(n.toPrecision(3))));
+  const short = (n) => (n === 0 ? "0" : n >= 1000 ? whole(Math.round(n)) : String(Number(n.toPrecision(3))));
   const span = (s) => (s == null ? "" : s < 120 ? `${Math.floor(s)} s` : `${Math.floor(s / 60)} min`);
   const bytes = (n) => (n >= 1e12 ? `${short(n / 1e12)} TB` : n >= 1e9 ? `${short(n / 1e9)} GB` : `${short(n / 1e6)} MB`);
   const unit = () => (news?.nm_per_px ? "nm" : "px");

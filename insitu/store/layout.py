@@ -10,6 +10,7 @@ SETTINGS = "settings.toml"
 COMMITS = "commits.jsonl"
 PROBLEMS = "problems.jsonl"
 LOCK = "lock"
+TOLD = "events-told.json"  # up to which event `--on-event` has told another program
 PARTS = "parts"
 STATE = "state"
 LABELS = "labels.ome.zarr"
@@ -43,6 +44,7 @@ OURS = (
     COMMITS,
     PROBLEMS,
     LOCK,
+    TOLD,
     PARTS,
     STATE,
     LABELS,

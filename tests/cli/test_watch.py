@@ -186,6 +186,7 @@ def test_resuming_keeps_what_was_settled_although_files_came_late(call, tmp_path
     [
         (["--resume", "--overwrite"], "exclude each other"),
         (["--from-late"], "takes files into a run"),
+        (["--on-event", " "], "names no command"),
         (["--until-idle", "0"], "until-idle"),
         (["--stop-after", "0"], "stop-after"),
     ],

@@ -8,6 +8,7 @@ from insitu.coarsening.families import FamilyBootstrap
 from insitu.coarsening.fits import fits
 from insitu.coarsening.gather import gather
 from insitu.coarsening.kinetics import kinetics
+from insitu.coarsening.verdict import chosen
 from insitu.options import CoarseningOptions
 
 T = np.linspace(3.0, 11.0, 30)
@@ -201,3 +202,10 @@ def test_too_few_windows_say_so():
     assert table == {}
     assert "3 time windows" in absent[0].why
     assert "3 time windows" in verdict.sentence
+
+
+def test_what_lies_below_a_bound_is_not_printed_as_the_bound():
+    equal = {2: 0.0, 3: 3.97, 4: 9.0}
+    assert "factor of 1.49, and below 1.5" in chosen(2, equal, {}, 1.4999).sentence
+    assert "ΔAIC = 3.9, below 4" in chosen(2, equal, {}, 2.0).sentence
+    assert "in 89 % of the bootstrap" in chosen(2, {2: 0.0, 3: 5.0, 4: 9.0}, {2: 0.899}, 2.0).sentence

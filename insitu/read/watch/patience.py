@@ -35,7 +35,7 @@ class Patience:
     """
 
     poll_s: float = 0.02
-    duty: float = 0.05
+    duty: float = 0.02
     audit_s: float = 5.0
     settle_s: float = 0.25
     quiet_s: float = 1.0

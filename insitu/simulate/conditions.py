@@ -33,6 +33,10 @@ class Conditions:
         Rms grain of the support: phase (wave model), and relative intensity over `support_px`.
     patchy_rms : float
         Rms of slow changes in support thickness over `patchy_px`.
+    lattice : float
+        Amplitude of the fringes relative to the thickness, 0 = none.
+    lattice_nm : float or None
+        Distance of the planes of every particle; None: half of the particles have fringes of 2.2–7 px.
     """
 
     shape: tuple[int, int]
@@ -61,6 +65,7 @@ class Conditions:
     lattice: float
     detector: Detector
     stretch: bool
+    lattice_nm: float | None = None
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.simulate.detector import Detector, expose, hot_pixels, illumination, modulation
+from insitu.simulate.lattice import Lattice, drawn, modulation_of
 from insitu.simulate.optics import (
     Lens,
     amplitude_image,
@@ -56,6 +57,7 @@ class Imaging:
         # radians of phase per unit of absorption: both are proportional to the thickness
         self.phase_ratio = interaction_rad_per_v_nm(s.voltage_kv) * s.inner_potential_v * s.mean_free_path_nm
         self._crystals: dict[int, float] = {}
+        self._planes: dict[int, Lattice] = {}
         self._still: NDArray[np.float32] | None = None
 
     def absorption(self, outlines: Sequence[Sequence[Shape]], particles: Sequence[int]) -> NDArray[np.float32]:
@@ -68,9 +70,22 @@ class Imaging:
                 moved = replace(part, y=part.y + self.padding, x=part.x + self.padding)
                 where = window(moved, self.size)
                 if where is not None:
+                    thickness = scale * patch(moved, where)
+                    if (planes := self.lattice(particle)) is not None:
+                        thickness *= modulation_of(planes, (moved.y, moved.x), where)
                     # the two halves of a pair share volume: the thicker one counts
-                    np.maximum(total[where], scale * patch(moved, where), out=total[where])
+                    np.maximum(total[where], thickness, out=total[where])
         return total
+
+    def lattice(self, particle: int) -> Lattice | None:
+        """Return the crystal planes of this particle, always the same; None where no fringes are asked for."""
+        s = self.settings
+        if s.lattice_nm is None:
+            return None
+        if particle not in self._planes:
+            rng = np.random.default_rng([s.seed, CRYSTAL, particle, 1])
+            self._planes[particle] = drawn(rng, s.lattice_nm / s.nm_per_px, s.lattice_contrast)
+        return self._planes[particle]
 
     def crystal(self, particle: int) -> float:
         """Return how much more than the mean this particle absorbs (its orientation): 1 on average, always the same."""

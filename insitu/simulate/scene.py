@@ -18,6 +18,7 @@ import numpy as np
 from insitu.simulate.conditions import Conditions, Mode, draw_conditions
 from insitu.simulate.crowd import populate
 from insitu.simulate.detector import Detector, digitise, expose, hot_pixels, illumination
+from insitu.simulate.lattice import drawn, modulation_of
 from insitu.simulate.optics import (
     amplitude_image,
     dark_field_image,
@@ -76,8 +77,28 @@ def random_scene(
     conditions = draw_conditions(
         rng, shape, mode=mode, radius_px=radius_px, dose_e_per_px=dose_e_per_px, empty=empty, dtype=dtype
     )
+    return scene_under(rng, conditions, radius_px)
+
+
+def scene_under(
+    rng: np.random.Generator, conditions: Conditions, radius_px: tuple[float, float]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return one image and its exact mask under given conditions; particles are placed and shaped at random.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    conditions : Conditions
+    radius_px : tuple of float
+        Smallest and largest radius.
+
+    Returns
+    -------
+    image, mask
+        As `random_scene`.
+    """
     shapes = visible(populate(rng, conditions, radius_px), conditions)
-    return render(rng, conditions, shapes), mask_of(shapes, shape)
+    return render(rng, conditions, shapes), mask_of(shapes, conditions.shape)
 
 
 def absorption_per_px(c: Conditions) -> float:
@@ -92,6 +113,8 @@ def visible(shapes: Sequence[Shape], c: Conditions) -> list[Shape]:
     for shape in shapes:
         thickness = shape.height * shape.radius * (4.0 / 3.0 if shape.profile == "cap" else 1.2)
         signal = 1.0 - exp(-absorption_per_px(c) * thickness)
+        if c.lattice_nm is not None:  # rms of the fringes, which show the particle as its mean contrast does
+            signal *= sqrt(1.0 + 0.5 * c.lattice**2)
         pixels = pi * shape.radius**2
         shot = c.background / (c.dose_e_per_px * pixels)
         # a patch as small as the particle looks like one; across a wide one the particle's rim still stands out
@@ -150,7 +173,10 @@ def _absorption(
         if where is None:
             continue
         thickness = patch(moved, where) * scale
-        if c.lattice and rng.random() < 0.5:
+        if c.lattice and c.lattice_nm is not None:
+            planes = drawn(rng, c.lattice_nm / c.nm_per_px, c.lattice)
+            thickness *= modulation_of(planes, (moved.y, moved.x), where)
+        elif c.lattice and rng.random() < 0.5:
             period, angle, phase = rng.uniform(2.2, 7.0), rng.uniform(0.0, pi), rng.uniform(0.0, 2.0 * pi)
             y, x = np.ogrid[where]
             fringes = np.cos(2.0 * pi / period * (y * np.sin(angle) + x * np.cos(angle)) + phase)

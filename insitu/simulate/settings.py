@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from insitu.errors import CommandError
 from insitu.options import Doc
+from insitu.simulate.lattice import require_resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,14 @@ class SimulationSettings:
     contrast_spread: Annotated[
         float, Doc("Relative spread of absorption between particles (crystal orientation).", ge=0.0, le=1.0)
     ] = 0.1
+    lattice_nm: Annotated[
+        float | None,
+        Doc("Distance of the crystal planes whose fringes are drawn (Au 111: 0.2355); none = none.", gt=0.0),
+    ] = None
+    lattice_contrast: Annotated[
+        float,
+        Doc("Amplitude of the fringes relative to the thickness; each particle has its direction.", ge=0.0, le=1.0),
+    ] = 0.3
     support_phase_rad: Annotated[float, Doc("Rms phase grain of the amorphous support (wave).", ge=0.0)] = 0.08
     support_rms: Annotated[float, Doc("Rms relative intensity grain of the support.", ge=0.0)] = 0.01
     support_grain_nm: Annotated[float, Doc("Size of the grain.", gt=0.0)] = 0.4
@@ -120,6 +129,8 @@ def check(settings: SimulationSettings) -> None:
         low = value < doc.ge if doc.ge is not None else doc.gt is not None and value <= doc.gt
         if low or (doc.le is not None and value > doc.le) or value != value:  # noqa: PLR0124 - NaN is no setting
             raise CommandError(f"simulation setting {name} = {value} is outside its range", f"{name}: {doc.text}")
+    if settings.lattice_nm is not None:
+        require_resolved(settings.lattice_nm, settings.nm_per_px)
     if min(settings.shape) < 8:
         raise CommandError(f"frames of {settings.shape} px are too small", "give at least 8×8 px")
     if settings.mean_diameter_nm <= settings.dissolution_diameter_nm:

@@ -6,7 +6,8 @@ The same for a file, a folder or a list; it knows neither the run folder nor the
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from insitu.errors import CommandError
@@ -17,15 +18,31 @@ from insitu.runs import components
 from insitu.tracker import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from insitu.intake import FrameBatch
     from insitu.settings import Settings
-    from insitu.types import Calibration, FrameResult, Model, Reader, Reference, Segmented
+    from insitu.types import Calibration, Frame, FrameResult, Measured, Model, Reader, Reference, Segmented
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysed:
+    """What can be said of one frame without looking at another: the seam between the parallel and the ordered part.
+
+    `measured` is None for a frame that is bad or missing; `flags` are those of the frame and of its segmentation.
+    """
+
+    frame: Frame
+    measured: Measured | None
+    threshold: float | None = None
+    flags: tuple[str, ...] = ()
 
 
 class Engine:
     """An opened source with everything resolved that analysing it needs.
+
+    `analysed` looks at every frame by itself, `tracked` at all of them in order. Only the first needs the device and
+    the model, which are resolved when they are asked for: frames may have been analysed elsewhere.
 
     Parameters
     ----------
@@ -44,10 +61,8 @@ class Engine:
         selection: Selection | None = None,
         reference: Reference | None = None,
     ) -> None:
-        from insitu import models
         from insitu import prepare as preparing
         from insitu.read import calibrated
-        from insitu.segment import resolve_device
 
         self.reader = reader
         self.settings = settings
@@ -60,8 +75,6 @@ class Engine:
             message = f"no frames to analyse: '{reader.info.path}' has {reader.info.n_frames}"
             raise CommandError(message, "choose frames that exist: --frames START:STOP:STEP")
         options = settings.segment
-        self.device = resolve_device(options.device)
-        self.model: Model = models.load(options.model, self.device)
         read = settings.read
         self.intake = Intake(
             reader,
@@ -80,6 +93,20 @@ class Engine:
         self.watch = Stopwatch()
         self.tracker = Tracker(settings.link, settings.events, self.region[2:], self.selection.step, settings.measure)
 
+    @cached_property
+    def device(self) -> str:
+        """The device that segments: ``"cpu"`` or ``"cuda:N"``."""
+        from insitu.segment import resolve_device
+
+        return resolve_device(self.settings.segment.device)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, on its device."""
+        from insitu import models
+
+        return models.load(self.settings.segment.model, self.device)
+
     def results(
         self, first_plane: int = 0, *, images: bool = True, idle: Callable[[], None] | None = None
     ) -> Generator[FrameResult]:
@@ -90,42 +117,64 @@ class Engine:
         are left out, which spares a copy of those that come later. `idle` is called every ``read.batch_ms`` while a
         source that is still being filled gives nothing.
         """
-        # however this ends, the reader's thread has ended when it returns: nobody reads from a source that is closed
-        with closing(self.intake.batches(first_plane, self.total)) as batches:
-            yield from self._analysed(batches, images=images, idle=idle)
-            yield from self.tracker.flush()
+        with closing(self.analysed(first_plane, images=images, idle=idle)) as frames:
+            yield from self.tracked(frames)
 
-    def _analysed(
-        self, batches: Iterator[FrameBatch], *, images: bool, idle: Callable[[], None] | None
-    ) -> Iterator[FrameResult]:
+    def analysed(
+        self,
+        first_plane: int = 0,
+        stop_plane: int | None = None,
+        *,
+        images: bool = True,
+        idle: Callable[[], None] | None = None,
+    ) -> Generator[Analysed]:
+        """Yield the planes from `first_plane` to before `stop_plane` (None: to the end), segmented and measured.
+
+        Nothing here depends on another frame, so any process may do any stretch. Pixels, `images` and `idle` as in
+        `results`.
+        """
+        total = self.total if stop_plane is None else stop_plane
+        # however this ends, the reader's thread has ended when it returns: nobody reads from a source that is closed
+        with closing(self.intake.batches(first_plane, total)) as batches:
+            while True:
+                with self.watch.stage("wait for frames"):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                if idle is not None and not batch.frames:
+                    idle()
+                yield from self._measured(batch, images=images)
+
+    def tracked(self, frames: Iterable[Analysed]) -> Generator[FrameResult]:
+        """Yield one result per analysed frame, in frame order; see `results`."""
+        for found in frames:
+            if found.measured is None:
+                yield from self.tracker.skip(found.frame)
+                continue
+            with self.watch.stage("link"):
+                final = self.tracker.step(found.frame, found.measured, found.threshold, found.flags)
+            yield from final
+        yield from self.tracker.flush()
+
+    def _measured(self, batch: FrameBatch, *, images: bool) -> Iterator[Analysed]:
         from insitu.prepare import prepare
         from insitu.segment import segment
 
-        options = self.settings.segment
-        while True:
-            with self.watch.stage("wait for frames"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            if idle is not None and not batch.frames:
-                idle()
-            segmented: Iterator[Segmented] = iter(())
-            if batch.used:
-                with self.watch.stage("prepare"):
-                    prepared = prepare(batch.images[: batch.used], self.settings.prepare, self.reference, self.device)
-                with self.watch.stage("segment"):
-                    segmented = iter(segment(prepared, self.model, options))
-            for frame in batch.frames:
-                if frame.status != "ok":
-                    yield from self.tracker.skip(frame)
-                    continue
-                found = next(segmented)
-                with self.watch.stage("measure"):
-                    measured = measure(components(found.runs), self.settings.measure)
-                with self.watch.stage("link"):
-                    seen = frame if images else replace(frame, image=None)
-                    final = self.tracker.step(seen, measured, found.threshold, (*frame.flags, *found.flags))
-                yield from final
+        segmented: Iterator[Segmented] = iter(())
+        if batch.used:
+            with self.watch.stage("prepare"):
+                prepared = prepare(batch.images[: batch.used], self.settings.prepare, self.reference, self.device)
+            with self.watch.stage("segment"):
+                segmented = iter(segment(prepared, self.model, self.settings.segment))
+        for frame in batch.frames:
+            if frame.status != "ok":
+                yield Analysed(frame, None)
+                continue
+            found = next(segmented)
+            with self.watch.stage("measure"):
+                measured = measure(components(found.runs), self.settings.measure)
+            seen = frame if images else replace(frame, image=None)
+            yield Analysed(seen, measured, found.threshold, (*frame.flags, *found.flags))
 
 
 def region(shape: tuple[int, int], crop: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:

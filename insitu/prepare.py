@@ -152,6 +152,8 @@ def _binned(images: NDArray[Any], options: PrepareOptions, device: str | torch.d
     import torch
     from torch.nn import functional
 
+    from insitu.models.inputs import median3
+
     cropped = _cropped(images, options)
     # 32-bit counts exceed float32's 24 bits: take the level away while they are still exact.
     exact = cropped.astype(np.float64) - offset if images.dtype.itemsize >= 4 else cropped
@@ -160,7 +162,7 @@ def _binned(images: NDArray[Any], options: PrepareOptions, device: str | torch.d
     else:  # the camera's own dtype crosses the bus: half or a quarter of the bytes
         image = torch.from_numpy(np.array(exact, order="C")).to(device).to(torch.float32)
     if options.hot_pixels == "median":
-        image = _median3(image)
+        image = median3(image)
     return functional.avg_pool2d(image.unsqueeze(1), options.bin).squeeze(1) if options.bin > 1 else image
 
 
@@ -177,31 +179,6 @@ def _counts(images: NDArray[Any], options: PrepareOptions, device: str | torch.d
 
     wide = np.float64 if cropped.dtype.kind == "f" else np.int64 if cropped.dtype.itemsize >= 4 else np.int32
     return torch.from_numpy(np.array(cropped, dtype=wide, order="C")).to(device)
-
-
-def _median3(image: torch.Tensor) -> torch.Tensor:
-    """Median of each pixel's 3×3 neighbourhood, borders repeated; (B, H, W) → (B, H, W).
-
-    The middle of nine is the middle of (largest of the row minima, middle of the row medians, smallest of the row
-    maxima), the usual sorting network; minima and maxima alone, so that it is exact and the same on every device.
-    """
-    import torch
-    from torch.nn import functional
-
-    height, width = image.shape[-2:]
-    wide = functional.pad(image.unsqueeze(1), (1, 1, 1, 1), mode="replicate").squeeze(1)
-    low, middle, high = _sorted3(*(wide[:, :, i : i + width] for i in range(3)))
-    rows = [slice(i, i + height) for i in range(3)]
-    lows = torch.maximum(torch.maximum(low[:, rows[0]], low[:, rows[1]]), low[:, rows[2]])
-    highs = torch.minimum(torch.minimum(high[:, rows[0]], high[:, rows[1]]), high[:, rows[2]])
-    _, centre, _ = _sorted3(*(middle[:, row] for row in rows))
-    return _sorted3(lows, centre, highs)[1]
-
-
-def _sorted3(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    low, high = a.minimum(b), a.maximum(b)
-    rest = high.minimum(c)
-    return low.minimum(rest), low.maximum(rest), high.maximum(c)
 
 
 def _count_step(dtype: np.dtype[Any], options: PrepareOptions) -> float:

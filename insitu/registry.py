@@ -1,8 +1,8 @@
 """The parts that can be exchanged: a tuple of lazy records, plus the entry points of other packages.
 
 Nothing is imported until it is asked for. Order is preference: the first reader that claims a path gets it. A
-third party registers through the entry-point groups ``insitu.readers``, ``insitu.models``, ``insitu.linkers`` and
-``insitu.sinks``.
+third party registers through the entry-point groups ``insitu.readers``, ``insitu.models``, ``insitu.architectures``,
+``insitu.linkers`` and ``insitu.sinks``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Literal
 
-Group = Literal["readers", "models", "linkers", "sinks"]
+Group = Literal["readers", "models", "architectures", "linkers", "sinks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,19 @@ READERS: tuple[Entry, ...] = (
     Entry("hyperspy", "insitu.read.hyperspy:HyperspyReader", "the rest, through rosettasciio", ("rsciio",), "hyperspy"),
 )
 
+# methods without weights; trained weights are files, found by `insitu.models`
 MODELS: tuple[Entry, ...] = (
     Entry("classical", "insitu.models.classical:Classical", "background-flattened, smoothed, thresholded; no weights"),
-    Entry("shallow", "insitu.models.shallow:Shallow", "one 9×9×32 convolution and a 1×1", ("torch",)),
+)
+
+# networks that weights belong to and that can be trained
+ARCHITECTURES: tuple[Entry, ...] = (
+    Entry("shallow", "insitu.models.shallow:Shallow", "one layer of 9×9 filters and a 1×1 (Horwath 2020)", ("torch",)),
+    Entry("hourglass", "insitu.models.hourglass:Hourglass", "encoder-decoder without skips (Horwath 2020)", ("torch",)),
     Entry("unet", "insitu.models.unet:UNet", "four-level UNet 8-16-32-64 (Horwath 2020)", ("torch",)),
+    Entry("light_unet", "insitu.models.light_unet:LightUNet", "light UNet 4-8-16-32 (Groschner 2021)", ("torch",)),
     Entry("resunet", "insitu.models.resunet:ResUNet", "small residual UNet (Sytwu 2022)", ("torch",)),
+    Entry("fcn8s", "insitu.models.fcn8s:FCN8s", "FCN-8s on VGG-16 (Long 2015, in Groschner 2021)", ("torch",)),
 )
 
 LINKERS: tuple[Entry, ...] = (
@@ -73,6 +81,7 @@ SINKS: tuple[Entry, ...] = (
 _BUILT_IN: dict[Group, tuple[Entry, ...]] = {
     "readers": READERS,
     "models": MODELS,
+    "architectures": ARCHITECTURES,
     "linkers": LINKERS,
     "sinks": SINKS,
 }

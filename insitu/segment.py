@@ -60,7 +60,8 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
         ``input`` (B, H, W) float32 on the model's device.
     model : Model
     options : SegmentOptions
-        `threshold` none = the model's own; `batch` is the network's batch shape on a GPU.
+        `threshold` none = the model's own; `batch` is the network's batch shape on a GPU. A model whose `sees` is
+        ``"counts"`` is shown the raw counts, averaged over a bin, in place of normalised frames.
 
     Returns
     -------
@@ -72,7 +73,7 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
 
     threshold = options.threshold if options.threshold is not None else float(getattr(model, "threshold", 0.5))
     seed = float(getattr(model, "seed", 0.0))
-    images = prepared.input
+    images = _counts(prepared) if getattr(model, "sees", "prepared") == "counts" else prepared.input
     step = 1 if images.device.type == "cpu" else options.batch
     found: list[Segmented] = []
     with torch.inference_mode(), _arithmetic(images.device.type, options.precision):
@@ -82,6 +83,15 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
             counts = prepared.counts[first : first + len(chunk)]
             found += _runs(probability, counts, threshold, seed, prepared)
     return found
+
+
+def _counts(prepared: Prepared) -> torch.Tensor:
+    """Return the raw counts (B, H, W) as float32 on the model's device; what is not finite becomes 0."""
+    import torch
+
+    given = prepared.counts
+    values = torch.from_numpy(np.array(given, np.float32)) if isinstance(given, np.ndarray) else given.float()
+    return torch.nan_to_num(values.to(prepared.input.device) / prepared.bin**2, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _padded_batch(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -129,11 +129,11 @@ def test_the_binned_input_is_the_normalised_mean():
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31))
 def test_median_equals_scipy(height, width, seed):
-    from insitu.prepare import _median3
+    from insitu.models.inputs import median3
 
     image = np.random.default_rng(seed).integers(0, 6, (2, height, width)).astype(np.float32)
     wanted = np.stack([ndimage.median_filter(i, 3, mode="nearest") for i in image])
-    np.testing.assert_array_equal(_median3(torch.from_numpy(image)).numpy(), wanted)
+    np.testing.assert_array_equal(median3(torch.from_numpy(image)).numpy(), wanted)
 
 
 def test_hot_pixels_vanish_from_the_input_but_not_from_the_counts():

@@ -63,7 +63,7 @@ def known(name: str) -> dict[str, Any]:
     from insitu.registry import entries
 
     card = _card(WEIGHTS_FOLDER / f"{name}.json")
-    about = {entry.name: entry.about for entry in entries("models")}
+    about = {entry.name: entry.about for entry in (*entries("models"), *entries("architectures"))}
     architecture = card.get("architecture", name)
     scores = card.get("pixel_iou_at_threshold") or {}
     return {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.errors import InputError
+from insitu.models.architectures import build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,27 +24,11 @@ if TYPE_CHECKING:
 
     from insitu.models.network import Network
 
+__all__ = ["build", "load_network", "read_tensors", "save_network", "sha256", "unpacked"]
+
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
 _MOST_HEADER_BYTES = 10_000_000
 _AGAIN = "train it again with `python -m insitu.train.weights`, or restore the file from the release"
-ARCHITECTURES = ("shallow", "unet", "resunet")
-
-
-def build(architecture: str, parameters: Mapping[str, Any] | None = None) -> nn.Module:
-    """Return an untrained network of one of `ARCHITECTURES`."""
-    if architecture == "shallow":
-        from insitu.models.shallow import Shallow
-
-        return Shallow(**(parameters or {}))
-    if architecture == "unet":
-        from insitu.models.unet import UNet
-
-        return UNet(**(parameters or {}))
-    if architecture == "resunet":
-        from insitu.models.resunet import ResUNet
-
-        return ResUNet(**(parameters or {}))
-    raise InputError(f"no architecture '{architecture}'", f"choose one of {', '.join(ARCHITECTURES)}")
 
 
 def load_network(file: Path, device: str = "cpu") -> Network:

@@ -1,10 +1,11 @@
-"""A trained network as a `Model`: conditions the frame as in training, turns logits into a probability."""
+"""A trained network as a `Model`: conditions the frame as in training, turns its maps into a probability."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from insitu.models.background import flattened, support
+from insitu.models.heads import particle_logit
+from insitu.models.inputs import CLIP, condition, conditioning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,9 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# In units of the support's noise. Particles beyond are as clear as they can be; the clip keeps hot pixels and very
-# clean images inside the range that training has seen.
-CLIP = (-8.0, 24.0)
+__all__ = ["CLIP", "Network", "condition"]
 
 
 class Network:
@@ -23,10 +22,18 @@ class Network:
     Parameters
     ----------
     module : torch.nn.Module
-        Takes (B, 1, H, W), gives two logits (B, 2, H, W).
+        Takes (B, 1, H, W), gives maps (B, classes, H, W) (`insitu.models.architectures`).
     name : str
     card : mapping
-        The model card; `threshold` and `seed` (see `insitu.segment`) are read from it.
+        The model card; `threshold` and `seed` (see `insitu.segment`) and `input` (`insitu.models.inputs`) are read from
+        it.
+
+    Attributes
+    ----------
+    sees : {"prepared", "counts"}
+        Which frames `insitu.segment` hands over.
+    side_multiple : int
+        Sides that the network can take.
     """
 
     def __init__(self, module: nn.Module, name: str, card: Mapping[str, Any]) -> None:
@@ -38,20 +45,24 @@ class Network:
         self.card = card
         self.threshold = float(card.get("threshold", 0.5))
         self.seed = float(card.get("seed", 0.0))
-        self.multiple = int(getattr(module, "multiple", 1))
+        self.side_multiple = int(getattr(module, "multiple", 1))
+        self.activation = str(getattr(module, "activation", "softmax"))
+        self.conditioning = conditioning(card.get("input"))
+        self.sees = self.conditioning.frames
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """Particle probability of every pixel; (B, H, W) normalised frames → (B, H, W) float32 in 0…1."""
+        """Particle probability of every pixel; (B, H, W) frames as in `sees` → (B, H, W) float32 in 0…1.
+
+        Sides that are no multiple of what the network needs are continued by their last row and column after the
+        conditioning, so that the statistics of a frame are those of its own pixels.
+        """
         import torch
+        from torch.nn import functional
 
-        inputs = torch.stack([condition(image) for image in images]).unsqueeze(1)
-        logits = self.module(inputs.contiguous(memory_format=torch.channels_last)).float()
-        # softmax of two classes is the logistic function of their difference
-        return torch.sigmoid(logits[:, 1] - logits[:, 0])
-
-
-def condition(image: torch.Tensor) -> torch.Tensor:
-    """Flatten a normalised frame (H, W) and put its support at 0 with unit noise, as every training image was."""
-    flat = flattened(image)
-    level, noise = support(flat)
-    return ((flat - level) / noise).clamp(*CLIP)
+        inputs = torch.stack([condition(image, self.conditioning) for image in images]).unsqueeze(1)
+        height, width = inputs.shape[-2:]
+        down, right = -height % self.side_multiple, -width % self.side_multiple
+        if down or right:
+            inputs = functional.pad(inputs, (0, right, 0, down), mode="replicate")
+        maps = self.module(inputs.contiguous(memory_format=torch.channels_last)).float()
+        return torch.sigmoid(particle_logit(maps, self.activation))[:, :height, :width]

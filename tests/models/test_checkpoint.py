@@ -12,7 +12,6 @@ import torch
 
 from insitu import models
 from insitu.errors import CommandError, InputError, InsituError
-from insitu.models import checkpoint
 from insitu.models.checkpoint import build, load_network, read_tensors, save_network, unpacked
 
 
@@ -32,7 +31,7 @@ def two_lines(error):
 
 def test_a_saved_network_loads_with_the_same_output(saved):
     model = load_network(saved)
-    assert (model.name, model.threshold, model.multiple) == ("mine", 0.4, 16)
+    assert (model.name, model.threshold, model.side_multiple) == ("mine", 0.4, 16)
     again = models.load(str(saved))
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 48, 64)).astype(np.float32))
     assert torch.equal(model.probabilities(image), again.probabilities(image))
@@ -164,7 +163,8 @@ def test_names_lead_to_models():
     assert models.load("default").name == models.DEFAULT
     for name in models.names():
         assert isinstance(models.load(name).threshold, float)
-    for architecture in checkpoint.ARCHITECTURES:
+    for weights in models.weights():
+        architecture = weights.partition("-")[0]
         assert models.load(architecture).name.startswith(architecture)
 
 

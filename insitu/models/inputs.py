@@ -1,0 +1,179 @@
+"""What a network is shown: the named ways to condition a frame, the same in training and in use.
+
+``support``
+    Flattened, the support at 0 with unit noise, clipped; from prepared frames (particles positive).
+``standard``
+    Mean 0, standard deviation 1 of each image (Sytwu 2022).
+``minmax``
+    (x - min) / (max - min) of each image.
+``maximum``
+    x / max of each image, from raw counts (Groschner 2021, after a 3×3 median); 16-bit counts stay as fine as they are.
+
+A card names one of them, or gives a table: ``{"kind": "maximum", "frames": "counts", "median": true, "blur_px": 0}``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from insitu.errors import InputError
+from insitu.models.background import flattened, smooth, support
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+Kind = Literal["support", "standard", "minmax", "maximum"]
+KINDS: tuple[Kind, ...] = ("support", "standard", "minmax", "maximum")
+# In units of the support's noise. Particles beyond are as clear as they can be; the clip keeps hot pixels and very
+# clean images inside the range that training has seen.
+CLIP = (-8.0, 24.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """How a frame becomes the image that a network sees.
+
+    Parameters
+    ----------
+    kind : {"support", "standard", "minmax", "maximum"}
+    frames : {"prepared", "counts"}
+        Prepared frames have particles positive whatever their contrast; counts are as the camera gave them, with the
+        contrast the network was trained on.
+    median : bool
+        3×3 median first.
+    blur_px : float
+        σ of a Gaussian after the median; 0 = none.
+    """
+
+    kind: Kind = "support"
+    frames: Literal["prepared", "counts"] = "prepared"
+    median: bool = False
+    blur_px: float = 0.0
+
+    def as_card(self) -> str | dict[str, Any]:
+        """Return what a card says: the name alone where everything else follows from it."""
+        return self.kind if self == of_kind(self.kind) else asdict(self)
+
+
+def of_kind(kind: str) -> Conditioning:
+    """Return a conditioning by its name, the rest as it was published.
+
+    Raises
+    ------
+    InputError
+        There is none of this name.
+    """
+    if kind not in KINDS:
+        raise InputError(f"no input '{kind}'", f"choose input = {', '.join(KINDS)}")
+    if kind == "maximum":
+        return Conditioning("maximum", frames="counts", median=True)
+    return Conditioning(kind)
+
+
+def conditioning(said: str | Mapping[str, Any] | Conditioning | None) -> Conditioning:
+    """Return the conditioning that a card or preset asks for.
+
+    Parameters
+    ----------
+    said : str, mapping or None
+        The entry ``input``: a name, a table, or nothing (``support``). The first shipped cards hold a sentence that
+        begins with "flattened"; it means ``support``.
+
+    Raises
+    ------
+    InputError
+        An unknown name, key or value.
+    """
+    if isinstance(said, Conditioning):
+        return said
+    if said is None or (isinstance(said, str) and said.startswith("flattened")):
+        return Conditioning()
+    table = {"kind": said} if isinstance(said, str) else dict(said)
+    known = [f.name for f in fields(Conditioning)]
+    for key in table:
+        if key not in known:
+            raise InputError(f"input.{key}: no such entry", f"an input has: {', '.join(known)}")
+    base = of_kind(str(table.get("kind", "support")))
+    full = {**asdict(base), **table}
+    if full["frames"] not in ("prepared", "counts"):
+        raise InputError(f"input.frames = {full['frames']!r}", "choose frames = prepared or counts")
+    try:
+        blur, median = float(full["blur_px"]), bool(full["median"])
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"input.blur_px = {full['blur_px']!r} is not a number", "give a width in px, 0 for none"
+        ) from error
+    if not 0.0 <= blur < 100.0:
+        raise InputError(f"input.blur_px = {blur:g} is no width", "give 0 (none) to 100 px")
+    return Conditioning(base.kind, full["frames"], median, blur)
+
+
+def condition(image: torch.Tensor, how: Conditioning | None = None) -> torch.Tensor:
+    """Return what the network sees of one frame.
+
+    Parameters
+    ----------
+    image : torch.Tensor of shape (H, W), float32
+        A prepared frame, or raw counts where ``how.frames`` says so.
+    how : Conditioning, optional
+        ``support`` by default.
+
+    Returns
+    -------
+    torch.Tensor of shape (H, W), float32
+        A constant frame gives zeros (``maximum``: ones).
+    """
+    how = how or Conditioning()
+    if how.median:
+        image = median3(image)
+    if how.blur_px:
+        image = smooth(image, how.blur_px)
+    if how.kind == "support":
+        flat = flattened(image)
+        level, noise = support(flat)
+        return ((flat - level) / noise).clamp(*CLIP)
+    if how.kind == "maximum":
+        most = float(image.max())
+        return image / most if most > 0.0 else image * 0.0
+    low, unit = _level_and_unit(image, how.kind)
+    return (image - low) / unit
+
+
+def _level_and_unit(image: torch.Tensor, kind: Kind) -> tuple[float, float]:
+    if kind == "minmax":
+        low, high = float(image.min()), float(image.max())
+        return low, (high - low) or 1.0
+    # float32 sums of millions of counts lose digits
+    wide = image.double()
+    mean = float(wide.mean())
+    spread = float((wide - mean).square().mean().sqrt())
+    return mean, spread or 1.0
+
+
+def median3(images: torch.Tensor) -> torch.Tensor:
+    """Median of each pixel's 3×3 neighbourhood, borders repeated; (…, H, W) → (…, H, W).
+
+    The middle of nine is the middle of (largest of the row minima, middle of the row medians, smallest of the row
+    maxima), the usual sorting network; minima and maxima alone, so that it is exact and the same on every device.
+    """
+    import torch
+    from torch.nn import functional
+
+    height, width = images.shape[-2:]
+    stack = images.reshape(-1, 1, height, width)
+    wide = functional.pad(stack, (1, 1, 1, 1), mode="replicate").squeeze(1)
+    low, middle, high = _sorted3(*(wide[:, :, i : i + width] for i in range(3)))
+    rows = [slice(i, i + height) for i in range(3)]
+    lows = torch.maximum(torch.maximum(low[:, rows[0]], low[:, rows[1]]), low[:, rows[2]])
+    highs = torch.minimum(torch.minimum(high[:, rows[0]], high[:, rows[1]]), high[:, rows[2]])
+    _, centre, _ = _sorted3(*(middle[:, row] for row in rows))
+    return _sorted3(lows, centre, highs)[1].reshape(images.shape)
+
+
+def _sorted3(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    low, high = a.minimum(b), a.maximum(b)
+    rest = high.minimum(c)
+    return low.minimum(rest), low.maximum(rest), high.maximum(c)

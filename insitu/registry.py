@@ -67,7 +67,7 @@ ARCHITECTURES: tuple[Entry, ...] = (
     Entry("unet", "insitu.models.unet:UNet", "four-level UNet 8-16-32-64 (Horwath 2020)", ("torch",)),
     Entry("light_unet", "insitu.models.light_unet:LightUNet", "light UNet 4-8-16-32 (Groschner 2021)", ("torch",)),
     Entry("resunet", "insitu.models.resunet:ResUNet", "small residual UNet (Sytwu 2022)", ("torch",)),
-    Entry("fcn8s", "insitu.models.fcn8s:FCN8s", "FCN-8s on VGG-16 (Long 2015, in Groschner 2021)", ("torch",)),
+    Entry("fcn8s", "insitu.models.fcn8s:FCN8s", "FCN-8s on VGG-16 (Long 2015)", ("torch",)),
 )
 
 LINKERS: tuple[Entry, ...] = (

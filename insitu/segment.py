@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.errors import CommandError
+from insitu.models.inputs import seen
 from insitu.types import Segmented
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
 
     threshold = options.threshold if options.threshold is not None else float(getattr(model, "threshold", 0.5))
     seed = float(getattr(model, "seed", 0.0))
-    images = _counts(prepared) if getattr(model, "sees", "prepared") == "counts" else prepared.input
+    images = seen(prepared, str(getattr(model, "sees", "prepared")))
     step = 1 if images.device.type == "cpu" else options.batch
     found: list[Segmented] = []
     with torch.inference_mode(), _arithmetic(images.device.type, options.precision):
@@ -83,15 +84,6 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
             counts = prepared.counts[first : first + len(chunk)]
             found += _runs(probability, counts, threshold, seed, prepared)
     return found
-
-
-def _counts(prepared: Prepared) -> torch.Tensor:
-    """Return the raw counts (B, H, W) as float32 on the model's device; what is not finite becomes 0."""
-    import torch
-
-    given = prepared.counts
-    values = torch.from_numpy(np.array(given, np.float32)) if isinstance(given, np.ndarray) else given.float()
-    return torch.nan_to_num(values.to(prepared.input.device) / prepared.bin**2, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _padded_batch(images: torch.Tensor, size: int) -> torch.Tensor:

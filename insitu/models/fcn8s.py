@@ -1,7 +1,7 @@
 """FCN-8s on a VGG-16 encoder: Long, Shelhamer, Darrell, CVPR 2015, doi:10.1109/CVPR.2015.7298965.
 
-The network that was tried first on such images (Groschner et al. 2021) and is large for them. Thirteen 3×3 convolutions
-(Simonyan and Zisserman 2015, arXiv:1409.1556), scores read at 1/8, 1/16 and 1/32, joined by learned up-sampling that
+The large network that small UNets for such images stand against. Thirteen 3×3 convolutions (Simonyan and Zisserman
+2015, arXiv:1409.1556), scores read at 1/8, 1/16 and 1/32, joined by learned up-sampling that
 begins bilinear. `dilated` keeps 1/8 instead: the last two poolings go and what follows is dilated 2 and 4 times (Chen
 et al., arXiv:1412.7062). Images are grey: the three channels of the encoder see the same.
 """

@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from insitu.errors import InputError
 from insitu.models.background import flattened, smooth, support
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
+
+    from insitu.types import Prepared
 
 Kind = Literal["support", "standard", "minmax", "maximum"]
 KINDS: tuple[Kind, ...] = ("support", "standard", "minmax", "maximum")
@@ -109,6 +113,25 @@ def conditioning(said: str | Mapping[str, Any] | Conditioning | None) -> Conditi
     if not 0.0 <= blur < 100.0:
         raise InputError(f"input.blur_px = {blur:g} is no width", "give 0 (none) to 100 px")
     return Conditioning(base.kind, full["frames"], median, blur)
+
+
+def seen(prepared: Prepared, frames: str = "prepared") -> torch.Tensor:
+    """Return the frames that a model sees before its conditioning; (B, H, W) float32 on the model's device.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    frames : {"prepared", "counts"}
+        Counts are averaged over a bin; what is not finite becomes 0.
+    """
+    import torch
+
+    if frames != "counts":
+        images: torch.Tensor = prepared.input
+        return images
+    given = prepared.counts
+    values = torch.from_numpy(np.array(given, np.float32)) if isinstance(given, np.ndarray) else given.float()
+    return torch.nan_to_num(values.to(prepared.input.device) / prepared.bin**2, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def condition(image: torch.Tensor, how: Conditioning | None = None) -> torch.Tensor:

@@ -41,6 +41,9 @@ class UNet(nn.Module):
         A second convolution after each join, and after the last one ("two convolutions" in the paper).
     dilations : sequence of int, optional
         Of each convolution on the way down; 1 by default.
+    bare_head : bool
+        Give the maps as the last convolution has them; the published code passes them through activation and norm, and
+        a plain ReLU there can leave both maps at zero for good.
     classes, head
         See `insitu.models.heads`.
     """
@@ -56,6 +59,7 @@ class UNet(nn.Module):
         slope: float = 0.01,
         second: bool = False,
         dilations: Sequence[int] | None = None,
+        bare_head: bool = False,
         classes: int = 2,
         head: str = "softmax",
     ) -> None:
@@ -70,9 +74,9 @@ class UNet(nn.Module):
         self.multiple = 2 ** len(levels)
         self.kernel, self.dilations, self.second = kernel, dilations, second
 
-        def step(arriving: int, leaving: int, side: int, dilation: int = 1) -> _Step:
-            padding = dilation * (side // 2)
-            return _Step(nn.Conv2d(arriving, leaving, side, padding=padding, dilation=dilation), norm, slope)
+        def step(arriving: int, leaving: int, side: int, dilation: int = 1, *, bare: bool = False) -> _Step:
+            same = nn.Conv2d(arriving, leaving, side, padding=dilation * (side // 2), dilation=dilation)
+            return _Step(same, "none" if bare else norm, 1.0 if bare else slope)
 
         def rise(arriving: int, leaving: int) -> _Step:
             doubled = nn.ConvTranspose2d(arriving, leaving, 3, stride=2, padding=1, output_padding=1)
@@ -88,7 +92,7 @@ class UNet(nn.Module):
             self.last = step(joined[-1], last, kernel)
             if second:
                 self.last_again = step(last, last, kernel)
-        self.head = step(last or joined[-1], classes, 1 if last else kernel)
+        self.head = step(last or joined[-1], classes, 1 if last else kernel, bare=bare_head)
 
     @property
     def path(self) -> tuple[Layer, ...]:
@@ -120,7 +124,7 @@ class UNet(nn.Module):
 
 
 class _Step(nn.Module):
-    """Convolution → leaky ReLU → norm, in the paper's order (this norm cannot be folded into its convolution)."""
+    """Convolution → leaky ReLU (slope 1: none) → norm, the paper's order: the norm cannot be folded into it."""
 
     def __init__(self, convolution: nn.Conv2d | nn.ConvTranspose2d, norm: str, slope: float) -> None:
         super().__init__()

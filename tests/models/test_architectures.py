@@ -11,7 +11,7 @@ from insitu.models.architectures import anatomy, build, defaults, names
 from insitu.models.fields import receptive_field, seen_by, widest
 from insitu.models.heads import particle_logit
 
-THREE_LEVELS = {"levels": [8, 16, 32], "up": [16, 8, 8], "last": 0, "norm": "none", "slope": 0.0}
+THREE_LEVELS = {"levels": [8, 16, 32], "up": [16, 8, 8], "last": 0, "norm": "none", "slope": 0.0, "bare_head": True}
 SMALL = [
     ("shallow", {}),
     ("shallow", {"filters": 1, "kernel": 7}),

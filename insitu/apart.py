@@ -62,8 +62,8 @@ def apart(
         columns = renumbered
     if runs is result.runs:
         return result
-    # Every part stays, also one below the smallest area: it was a particle before.
-    measured = measure(runs, replace(options, min_area_px=1))
+    # Every part stays as it is, also one below the smallest area: it was a particle before.
+    measured = measure(runs, replace(options, min_area_px=1, split="none"))
     particles = replace(measured.particles, composite=columns[:, 2].astype(np.bool_))
     return replace(result, runs=measured.runs, particles=particles, ids=columns[:, 1].copy())
 

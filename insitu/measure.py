@@ -13,6 +13,7 @@ import numpy as np
 
 from insitu.runs import MAX_LABELS, lines_of, require_labels, select
 from insitu.runs.loops import fastest
+from insitu.runs.split import split
 from insitu.types import Measured, Particles
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def measure(runs: Runs, options: MeasureOptions) -> Measured:
     runs : Runs
         Labelled, with the sums of counts and probabilities where these columns are wanted (NaN otherwise).
     options : MeasureOptions
-        `min_area_px` in camera pixels; `perimeter` False gives NaN for perimeter and circularity.
+        `min_area_px` in camera pixels; `perimeter` False gives NaN for perimeter and circularity; `split` cuts outlines
+        of particles that touch before they are measured.
 
     Returns
     -------
@@ -50,6 +52,8 @@ def measure(runs: Runs, options: MeasureOptions) -> Measured:
         The runs are not labelled.
     """
     require_labels(runs)
+    if options.split == "watershed":
+        runs = split(runs, min_area_px=options.min_area_px)
     sums, box = fastest().moments(lines_of(runs), runs.label, runs.n_labels)
     keep = sums[:, 0] * runs.bin**2 >= options.min_area_px
     n_small = int(len(keep) - np.count_nonzero(keep))

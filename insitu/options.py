@@ -75,6 +75,10 @@ class MeasureOptions:
 
     min_area_px: Annotated[int, Doc("Components below this area are counted in `n_small` and left out.", ge=1)] = 20
     perimeter: Annotated[bool, Doc("Measure `perimeter_px` and `circularity` (NaN otherwise).")] = True
+    split: Annotated[
+        Literal["none", "watershed"],
+        Doc("Particles that touch: one outline, or cut apart where its neck is narrow, each frame by itself."),
+    ] = "none"
 
 
 @dataclass(frozen=True, slots=True)

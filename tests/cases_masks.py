@@ -24,7 +24,7 @@ MASKS = SHAPES.flatmap(
 )
 
 
-COMPILED = ("kernels", "borders", "compiling")
+COMPILED = ("kernels", "borders", "compiling", "basins", "split")
 
 
 @contextmanager

@@ -43,22 +43,45 @@ def cut(
         each run. None if one of the particles would get no pixel.
     """
     whole = np.flatnonzero(runs.label == label)
-    length = (runs.stop - runs.start)[whole]
-    at = np.repeat(whole, length)
-    y = runs.row[at]
-    x = np.arange(len(at)) - np.repeat(np.cumsum(length) - length, length) + np.repeat(runs.start[whole], length)
-    part = _parts(np.column_stack([y, x]).astype(np.float64), centres, areas)
+    y = np.repeat(runs.row[whole], (runs.stop - runs.start)[whole])
+    part = _parts(np.column_stack([y, _columns(runs, whole)]).astype(np.float64), centres, areas)
     if part is None:
         return None
+    divided, number = divide(runs, whole, part)
+    return divided, number[: runs.n_labels], number[runs.n_labels :]
+
+
+def divide(runs: Runs, whole: NDArray[np.int64], part: NDArray[np.int64]) -> tuple[Runs, NDArray[np.int32]]:
+    """Give pixels of labelled runs to new labels.
+
+    Parameters
+    ----------
+    runs : Runs
+        Labelled.
+    whole : int64 array of shape (m,)
+        The runs whose pixels are given away; all of a label or none.
+    part : int64 array
+        For each pixel of these runs, in their order, the number 0… of its new label; every number occurs.
+
+    Returns
+    -------
+    tuple
+        The runs, labelled anew in raster order of the first pixel, sums of counts shared by the pixels of each run; and
+        the new label of each old one (0 where it has no pixel left), followed by those of the parts.
+    """
+    at = np.repeat(whole, (runs.stop - runs.start)[whole])
+    x = _columns(runs, whole)
     first = np.append(0, np.flatnonzero((at[1:] != at[:-1]) | (part[1:] != part[:-1])) + 1)
     size = np.diff(np.append(first, len(at)))
-    others = np.flatnonzero(runs.label != label)
-    row = np.concatenate([runs.row[others], y[first]])
+    left = np.ones(len(runs), np.bool_)
+    left[whole] = False
+    others = np.flatnonzero(left)
+    row = np.concatenate([runs.row[others], runs.row[at[first]]])
     start = np.concatenate([runs.start[others], x[first]])
     named = np.concatenate([runs.label[others], runs.n_labels + 1 + part[first]])
     order = np.lexsort((start, row))
     old, place = np.unique(named[order], return_index=True)
-    number = np.zeros(runs.n_labels + 1 + len(areas), np.int32)
+    number = np.zeros(runs.n_labels + 1 + int(part.max()) + 1, np.int32)
     number[old[np.argsort(place)]] = np.arange(1, len(old) + 1)
 
     def shared(sums: NDArray[Any] | None) -> NDArray[Any] | None:
@@ -74,7 +97,14 @@ def cut(
         intensity_sum=shared(runs.intensity_sum),
         probability_sum=shared(runs.probability_sum),
     )
-    return divided, number[1 : runs.n_labels + 1], number[runs.n_labels + 1 :]
+    return divided, number[1:]
+
+
+def _columns(runs: Runs, whole: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the column of every pixel of the runs `whole`, run by run."""
+    length = (runs.stop - runs.start)[whole].astype(np.int64)
+    inside = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    return inside + np.repeat(runs.start[whole], length)
 
 
 def _parts(

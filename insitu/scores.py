@@ -230,7 +230,7 @@ class Objects:
 
     @property
     def ap50(self) -> float:
-        """Average precision at IoU 0.5 over 101 recalls, the most confident first: 10.1007/978-3-319-10602-1_48 (COCO)."""
+        """Average precision at IoU 0.5, the most confident first, over 101 recalls (Lin et al. 2014, COCO)."""
         if not len(self.true_area):
             return float("nan")
         order = np.argsort(-self.confidence, kind="stable")

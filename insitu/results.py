@@ -22,6 +22,7 @@ from insitu.types import Calibration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pandas as pd
     import zarr
     from numpy.typing import NDArray
 
@@ -95,6 +96,26 @@ class Run:
     def frames(self) -> Table:
         """One row a frame of the analysed range, bad and missing ones included."""
         return self._table("frames")
+
+    @property
+    def environment(self) -> pd.DataFrame:
+        """What the sensors said (``--log``), one row a reading.
+
+        Raises
+        ------
+        InputError
+            No log was given.
+        """
+        import pyarrow.parquet as pq
+
+        path = self.path / layout.ENVIRONMENT
+        if not path.is_file():
+            raise InputError(
+                f"the run '{self.path}' has no readings of sensors",
+                "give the command of the run again, with --resume --log sensors.csv",
+            )
+        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+        return frame
 
     def _table(self, name: str) -> Table:
         return Table(self.path, name, run_schema(name, self._calibration))

@@ -136,12 +136,53 @@ FRAMES: tuple[Column, ...] = (
     Column("threshold", "float64", "", "threshold used", nullable=True),
 )
 
+ENVIRONMENT: tuple[Column, ...] = (
+    Column("frame", "int32", "", "last analysed frame that had begun; null outside the movie", nullable=True),
+    Column("time_s", "float64", "s", "time of the reading since the start of frame 0"),
+    Column("timestamp_utc", "string", "", "ISO 8601 time of the reading, where movie and log tell it", nullable=True),
+    Column("note", "string", "", "what the log notes at this moment, where it has notes", nullable=True),
+)
+
+# how the name of a sensor's column ends → its unit: ``temperature_C``
+SENSOR_UNITS: dict[str, str] = {
+    "C": "°C",
+    "degC": "°C",
+    "K": "K",
+    "mbar": "mbar",
+    "bar": "bar",
+    "Torr": "Torr",
+    "Pa": "Pa",
+    "hPa": "hPa",
+    "kPa": "kPa",
+    "e_nm2_s": "e⁻ nm⁻² s⁻¹",
+    "e_A2_s": "e⁻ Å⁻² s⁻¹",
+    "V": "V",
+    "mV": "mV",
+    "A": "A",
+    "mA": "mA",
+    "uA": "µA",
+    "W": "W",
+    "mW": "mW",
+    "Ohm": "Ω",
+    "percent": "%",
+    "sccm": "sccm",
+    "ml_min": "ml/min",
+}
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "particles": PARTICLES,
     "events": EVENTS,
     "tracks": TRACKS,
     "frames": FRAMES,
 }
+
+
+def sensor(column: str) -> tuple[str, str]:
+    """Split the column of a sensor into its name in words and its unit: ``holder_temperature_C``."""
+    for suffix in sorted(SENSOR_UNITS, key=len, reverse=True):
+        if column.endswith(f"_{suffix}"):
+            return column.removesuffix(f"_{suffix}").replace("_", " "), SENSOR_UNITS[suffix]
+    return column.replace("_", " "), ""
 
 
 def twin(column: Column) -> Column:

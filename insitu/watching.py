@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from insitu.read.watch.movies import Kind
     from insitu.results import Run
     from insitu.settings import Settings
-    from insitu.types import SourceInfo
 
 
 def watch(
@@ -37,7 +36,7 @@ def watch(
     resume: bool = False,
     from_late: bool = False,
     overwrite: bool = False,
-    begun: Callable[[SourceInfo], None] | None = None,
+    begun: Callable[[Live], None] | None = None,
     **hooks: Any,  # noqa: ANN401 - as `process`
 ) -> RunSummary:
     """Analyse what comes into `path` until watching ends.
@@ -63,7 +62,7 @@ def watch(
     overwrite : bool
         Replace the run that is there.
     begun : callable, optional
-        Called once the first frame is there.
+        Called with the reader once the first frame is there.
     **hooks
         `progress`, `on_result` and `stop` of `insitu.pipeline.process`.
 
@@ -84,7 +83,7 @@ def watch(
     else:
         reader = GrowingFile(path, until, past=past, until_released=kind == "movies")
     if begun:
-        begun(reader.info)
+        begun(reader)
     return process(reader, out, settings, selection=selection, resume=resume, overwrite=overwrite, **hooks)
 
 

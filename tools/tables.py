@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from insitu.schema import SCHEMA_VERSION, TABLES, Column, twin
+from insitu.schema import ENVIRONMENT, SCHEMA_VERSION, SENSOR_UNITS, TABLES, Column, twin
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tables.md"
 ABOUT = {
@@ -43,7 +43,21 @@ def page() -> str:
     for name in ("particles", "events", "tracks", "frames"):
         lines = [f"## {name}", "", ABOUT[name], "", "| column | type | unit | meaning | calibrated twin |"]
         parts.append("\n".join([*lines, "| --- | --- | --- | --- | --- |", *(row(c) for c in TABLES[name])]) + "\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, environment()])
+
+
+def environment() -> str:
+    """Return the section on what the sensors said."""
+    endings = ", ".join(f"`_{suffix}` {unit}" for suffix, unit in SENSOR_UNITS.items())
+    rows = [row(column) for column in ENVIRONMENT]
+    sensor = "| `holder_temperature_C`, … | float64 | °C, … | a column a sensor; NaN where it said nothing |  |"
+    text = (
+        "One row a reading, in order of time, from the last one before the movie to the first one after it; written "
+        "with `--log` (see [Sensors](howto/sensors.md)). Values are as the log has them, never converted; the unit is "
+        f"in the field metadata and ends the name: {endings}."
+    )
+    head = ["## environment", "", text, "", "| column | type | unit | meaning | calibrated twin |"]
+    return "\n".join([*head, "| --- | --- | --- | --- | --- |", *rows, sensor]) + "\n"
 
 
 def main(arguments: list[str]) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from insitu.cli.console import Console
+    from insitu.environment import Following
     from insitu.live.board import Board
     from insitu.progress import Progress, RunSummary
     from insitu.types import FrameResult
@@ -39,6 +40,16 @@ class Page:
 
     def __init__(self, board: Board | None = None) -> None:
         self._board = board
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is a page."""
+        return self._board is not None
+
+    def follow(self, sensors: Following) -> None:
+        """Show what sensors say."""
+        if self._board:
+            self._board.sensors = sensors
 
     def begin(self, title: str, out: Path) -> None:
         """Show that a movie is waited for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -12,6 +12,7 @@ import click
 from insitu.cli.console import Console, Meter, counted, duration, size
 from insitu.cli.failures import explained, report, say
 from insitu.cli.live import Page, live_option, shown
+from insitu.cli.logs import Beside, beside, log_options
 from insitu.cli.parameters import (
     Choices,
     FrameRange,
@@ -44,6 +45,7 @@ _SEVERITY = (0, 5, 4, 3, 2, 6, 1, EXIT_INTERRUPTED, EXIT_TERMINATED)
 @click.option("-o", "--out", metavar="OUT", help="Run folder; with several movies, the folder above them.")
 @settings_options
 @click.option("--frames", metavar="A:B:STEP", callback=frame_range, help="Analyse these frames only.")
+@log_options
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
@@ -56,6 +58,8 @@ def run(
     paths: tuple[str, ...],
     out: str | None,
     frames: FrameRange | None,
+    log: str | None,
+    log_offset: float | None,
     resume: bool,
     overwrite: bool,
     dry_run: bool,
@@ -78,8 +82,10 @@ def run(
         console.note(f"note: each image is a movie of its own here; as frames of one movie: insitu run {folder}")
     for target in wanted:
         refuse(target.out, overwrite=resume or overwrite)
-    with shown(None if dry_run else live, console) as page:
-        job = Job(settings, frames, console, resume=resume, overwrite=overwrite, page=page)
+    if log_offset is not None and len(wanted) > 1:
+        raise CommandError("--log-offset is of one movie", f"give it for each of the {len(wanted)} movies alone")
+    with shown(None if dry_run else live, console) as page, beside(log, log_offset, page) as sensors:
+        job = Job(settings, frames, console, resume=resume, overwrite=overwrite, page=page, sensors=sensors)
         return _all(job.preview if dry_run else job.analyse, wanted, root, console)
 
 
@@ -151,6 +157,7 @@ class Job:
     resume: bool = False
     overwrite: bool = False
     page: Page = field(default_factory=Page)
+    sensors: Beside = field(default_factory=Beside)
 
     def preview(self, target: Target) -> int:
         """Say what a run would do."""
@@ -158,6 +165,7 @@ class Job:
 
         plan = expected(target, self.settings, self.frames)
         rehearse(plan, self.settings)
+        self._compare_clocks(target)
         self.console.emit("plan", **plan)
         self.console.result(in_words(plan))
         return EXIT_DONE
@@ -175,6 +183,7 @@ class Job:
             self.console.note(f"note: {note}")
         if plan["expected_bytes"] and plan["expected_bytes"] > plan["free_bytes"]:
             self._warn_of_disk(plan)
+        self._compare_clocks(target)
         meter = Meter(self.console)
         self.page.begin(target.source, target.out)
         self.page.opened()
@@ -198,6 +207,13 @@ class Job:
                 raise
         return self.stopped(target.out, stop) if summary.interrupted else self.finished(summary)
 
+    def _compare_clocks(self, target: Target) -> None:
+        """Refuse a log that cannot be laid beside the movie, before anything is analysed."""
+        from insitu.read import open_source
+
+        with closing(open_source(target.source)) as reader:
+            self.sensors.begin(reader, self.settings)
+
     def _warn_of_disk(self, plan: dict[str, Any]) -> None:
         text = (
             f"warning: about {size(plan['expected_bytes'])} will be written, {size(plan['free_bytes'])} are free; "
@@ -215,6 +231,8 @@ class Job:
         valid = (
             f"results in '{out}' are valid to frame {start + (planes - 1) * step}" if planes else "nothing is stored"
         )
+        for note in self.sensors.join_what_there_is(out) if planes else ():
+            self.console.note(f"note: {note}")
         self.page.stopped(f"{stop.word}: {valid}")
         self.console.settle()
         self.console.emit("end", out=str(out.resolve()), exit_code=stop.exit_code, total=planes, interrupted=True)
@@ -223,9 +241,10 @@ class Job:
 
     def finished(self, summary: RunSummary) -> int:
         """Say how a run ended."""
+        joined = self.sensors.join(summary.out)
         self.page.finished(summary)
         out = summary.out.resolve()
-        notes = [*summary.notes, *doubts(summary)]
+        notes = [*summary.notes, *joined, *doubts(summary)]
         for note in notes:
             self.console.note(f"note: {note}")
         self.console.emit("end", **{**asdict(summary), "out": str(out), "notes": notes})

@@ -12,6 +12,7 @@ import click
 from insitu.cli.console import Console, Meter
 from insitu.cli.failures import explained
 from insitu.cli.live import live_option, shown
+from insitu.cli.logs import beside, log_options
 from insitu.cli.parameters import (
     Choices,
     FrameRange,
@@ -32,9 +33,8 @@ from insitu.store.place import refuse
 
 if TYPE_CHECKING:
     from insitu.cli.stopping import Stop
-    from insitu.read.watch import Until
+    from insitu.read.watch import Live, Until
     from insitu.read.watch.movies import Kind
-    from insitu.types import SourceInfo
 
 
 @click.command(short_help="analyse while the camera writes")
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--frames", metavar="A:B:STEP", callback=frame_range, help="Analyse these frames only.")
 @number_option("--until-idle", "End once nothing came for so many seconds (at least 60 before the first frame).")
 @click.option("--stop-after", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
+@log_options
 @click.option("--simulate", is_flag=True, help="Practise: a simulated camera fills DIR (default ./practice).")
 @click.option("--on-event", metavar="COMMAND", help="Start COMMAND for each event, once it is safe; JSON on its stdin.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
@@ -61,6 +62,8 @@ def watch(
     frames: FrameRange | None,
     until_idle: float | None,
     stop_after: int | None,
+    log: str | None,
+    log_offset: float | None,
     simulate: bool,
     on_event: str | None,
     resume: bool,
@@ -101,8 +104,14 @@ def watch(
     until = Until(3.0 if simulate and until_idle is None else until_idle)
     camera = practising(Path(path)) if simulate else nullcontext(Path(path))
     page_wanted = shown(live, console, usual=console.terminal and not no_live)
-    with page_wanted as page, stoppable(console.note, until) as stop, camera as source:
-        job = Job(settings, limited(frames, stop_after), console, resume=resume, overwrite=overwrite, page=page)
+    with (
+        page_wanted as page,
+        beside(log, log_offset, page, growing=True) as sensors,
+        stoppable(console.note, until) as stop,
+        camera as source,
+    ):
+        chosen_frames = limited(frames, stop_after)
+        job = Job(settings, chosen_frames, console, resume=resume, overwrite=overwrite, page=page, sensors=sensors)
         page.begin(path, place)
         try:
             return followed(source, place, Watch(job, until, stop, from_late=from_late, on_event=on_event))
@@ -136,6 +145,8 @@ def followed(path: Path, out: Path, wish: Watch) -> int:
     kind = what_comes(path, wish.until, (out,))
     if kind != "movies":
         return one(path, out, wish, kind)
+    if wish.job.sensors.by_offset:
+        raise CommandError(f"--log-offset is of one movie, and '{path}' has several", "give it for each movie alone")
     codes = []
     for movie in movies_in(path, wish.until, (out,)):
         codes.append(one(movie, out / stem(str(movie)), wish, kind))
@@ -156,8 +167,10 @@ def one(path: Path, out: Path, wish: Watch, kind: Kind) -> int:
     if kind == "movies":
         job.page.begin(str(path), out)
 
-    def begun(info: SourceInfo) -> None:
+    def begun(reader: Live) -> None:
+        info = reader.info
         job.page.opened()
+        job.sensors.begin(reader, job.settings)
         known = {"format": info.format, "frames": None, "height": info.height, "width": info.width}
         console.emit("start", source=str(path), out=str(out.resolve()), dtype=str(info.dtype), **known)
         console.note(f"{path} · {info.format} · {info.height}×{info.width} {info.dtype}")

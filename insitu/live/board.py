@@ -8,7 +8,7 @@ import time
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -65,6 +65,7 @@ class Seen:
     points: int = 0
     event: int = 0
     movie: int = -1
+    traces: int = -1
     picture: bool = True
     outlines: bool = True
 
@@ -107,6 +108,14 @@ class _Movie:
         return self.times[place][1] if place < len(self.times) else None
 
 
+class Sensing(Protocol):
+    """Whoever reads a log of sensors: a curve of each, in s of the movie, and what is wrong with the log."""
+
+    traces: tuple[dict[str, Any], ...]
+    version: int
+    says: str
+
+
 class Board:
     """Takes what a run says in passing; never waits, never raises into the run.
 
@@ -126,6 +135,7 @@ class Board:
         self._costs: deque[float] = deque(maxlen=8)
         self._disk: tuple[float, int | None] = (-1.0, None)
         self.broken = ""
+        self.sensors: Sensing | None = None
 
     def begin(self, title: str, out: Path) -> None:
         """Begin a movie: it is waited for from now on."""
@@ -237,7 +247,7 @@ class Board:
         with self._lock:
             movie = self._movie
             if seen.movie != self._movies:
-                seen.movie, seen.event, seen.epoch, seen.points = self._movies, 0, -1, 0
+                seen.movie, seen.event, seen.epoch, seen.points, seen.traces = self._movies, 0, -1, 0, -1
             part = movie.series.since(seen.epoch, seen.points)
             seen.epoch, seen.points = part.epoch, part.first + len(part.x)
             happened = [h for h in self._happened if h.number > seen.event]
@@ -247,6 +257,8 @@ class Board:
             diameters = movie.diameters
             shot, number = (self._shots[-1], self._taken) if newer else (None, seen.shot)
         facts["sizes"] = {"frame": movie.histogram_frame, **sizes(diameters)}
+        if self.sensors is not None and seen.traces != (version := self.sensors.version):
+            facts["sensors"], facts["sensors_say"], seen.traces = self.sensors.traces, self.sensors.says, version
         return News(facts, part, happened, shot, number)
 
     def _facts(self, movie: _Movie) -> dict[str, Any]:

@@ -8,7 +8,7 @@
 
   let news = null, socket = null, heard = 0, paused = false, outlines = true, movie = null;
   let bitmap = null, picture = null, flashes = [], charts = {}, drawnAt = 0, shown = 0, wait = 500, marking = null;
-  let series = blank();
+  let series = blank(), sensors = [];
 
   function blank() {
     return { epoch: -1, x: [], number: [], diameter_px: [], coverage: [], events: [] };
@@ -44,6 +44,7 @@
     news = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
     if (news.movie !== movie) begin();
     merge(news.series);
+    if (news.sensors) sensed();
     for (const event of news.events) happened(event);
     header();
     if (news.picture && !paused) {
@@ -64,6 +65,7 @@
   function begin() {
     movie = news.movie;
     series = blank();
+    sensors = [];
     flashes = [];
     $("events").replaceChildren();
     $("none").hidden = false;
@@ -83,6 +85,22 @@
       series[name].length = Math.min(series[name].length, part.from);
       series[name].push(...part[name]);
     }
+  }
+
+  /* ---- what sensors say: curves of the first temperature and the first pressure, the newest value of each ---- */
+
+  const CURVED = { temperature: ["°C", "K"], pressure: ["mbar", "bar", "Torr", "Pa", "hPa", "kPa"] };
+
+  function sensed() {
+    sensors = news.sensors;
+    for (const [name, units] of Object.entries(CURVED)) {
+      const first = sensors.find((s) => units.includes(s.unit));
+      $(name).hidden = !first;
+      CURVES[name].sensor = first;
+      if (first) $(name).querySelector("span").textContent = first.name;
+    }
+    $("sensors").hidden = !sensors.length && !news.sensors_say;
+    $("sensors").textContent = [...sensors.map((s) => `${s.name} ${short(s.now)} ${s.unit}`), ...(news.sensors_say ? [news.sensors_say] : [])].join(" · ");
   }
 
   /* ---- words and numbers ---- */
@@ -195,6 +213,8 @@
     diameter: { colour: "--blue", data: () => series.diameter_px.map((d) => (d == null ? null : d * scale())), text: (v) => `${short(v)} ${unit()}` },
     number: { colour: "--green", data: () => series.number, text: (v) => short(v) },
     coverage: { colour: "--purple", data: () => series.coverage.map((c) => (c == null ? null : 100 * c)), text: (v) => `${short(v)} %` },
+    temperature: { colour: "--vermilion", sensor: null, text: (v) => `${short(v)} ${CURVES.temperature.sensor.unit}` },
+    pressure: { colour: "--purple", sensor: null, text: (v) => `${short(v)} ${CURVES.pressure.sensor.unit}` },
     events: { colour: "--vermilion", bars: true, axis: true, text: (v) => short(v) },
     sizes: { colour: "--blue", bars: true, axis: true, alone: true, text: (v) => short(v) },
   };
@@ -241,15 +261,23 @@
   function curves() {
     for (const name of Object.keys(CURVES)) {
       const place = $(`chart-${name}`);
+      if (name in CURVED && !CURVES[name].sensor) continue;
       charts[name] ??= chart(name);
       if (charts[name].width !== place.clientWidth || charts[name].height !== place.clientHeight) {
         charts[name].setSize({ width: place.clientWidth, height: place.clientHeight });
       }
-      charts[name].setData(name === "sizes" ? sizeBars() : name === "events" ? eventBars() : [series.x, CURVES[name].data()]);
+      charts[name].setData(lines(name));
       values(name);
     }
     $("events-title").textContent = news.timed ? "events per s, against time in s" : "events per 100 frames, against frame";
     $("sizes-title").textContent = `diameters in ${unit()}${news.sizes.frame == null ? "" : `, frame ${news.sizes.frame}`}`;
+  }
+
+  function lines(name) {
+    if (name === "sizes") return sizeBars();
+    if (name === "events") return eventBars();
+    if (name in CURVED) return [CURVES[name].sensor.x, CURVES[name].sensor.y];
+    return [series.x, CURVES[name].data()];
   }
 
   function values(name) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,3 +134,8 @@ def _finite(image: NDArray[Any]) -> bool:
         total = float(image.sum(dtype=np.float64 if image.dtype.itemsize == 8 else np.float32))
     # a sum may overflow although every term is finite: then look at every pixel
     return math.isfinite(total) or bool(np.isfinite(image).all())
+
+
+def utc_stamp(seconds: float, timespec: str) -> str:
+    """Return s since 1970 as ISO 8601 in UTC, to ``"seconds"`` or ``"milliseconds"``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec)

@@ -19,7 +19,7 @@ from insitu.errors import BadFrame, InputError
 from insitu.read.axes import pixel_size
 from insitu.read.calibration import found
 from insitu.read.files import OpenFile, magic, shown
-from insitu.read.frames import check_frame, check_index, check_slot
+from insitu.read.frames import check_frame, check_index, check_slot, utc_stamp
 from insitu.read.untrusted import COPY_AGAIN, exactly, reading, reading_frame
 from insitu.types import Header, SourceInfo
 
@@ -181,7 +181,8 @@ class SerReader:
         start, now = self._stamp(0), self._stamp(index)
         time_s = now - start if self._stamped and now is not None and start is not None else None
         exposure = self.info.calibration.exposure_s
-        return Header(shown(self._path.name), index, time_s=time_s, exposure_s=exposure)
+        stamp = None if now is None else utc_stamp(now, "seconds")
+        return Header(shown(self._path.name), index, time_s=time_s, exposure_s=exposure, timestamp_utc=stamp)
 
     def read_into(self, index: int, out: NDArray[Any]) -> tuple[str, ...]:
         """Fill `out` (H, W) with frame `index`.

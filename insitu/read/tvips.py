@@ -18,7 +18,7 @@ from insitu.errors import BadFrame, InputError
 from insitu.read.axes import pixel_size
 from insitu.read.calibration import found
 from insitu.read.files import OpenFile, magic, shown
-from insitu.read.frames import check_frame, check_index, check_slot
+from insitu.read.frames import check_frame, check_index, check_slot, utc_stamp
 from insitu.read.untrusted import COPY_AGAIN, exactly, reading, reading_frame
 from insitu.types import Header, SourceInfo
 
@@ -162,7 +162,8 @@ class TvipsReader:
         time_s = None
         if begin is not None and now is not None and self.info.calibration.s_per_frame is not None:
             time_s = (now - begin) / 1000
-        return Header(shown(file.path.name), index, time_s=time_s)
+        stamp = None if now is None else utc_stamp(now / 1000, "milliseconds")
+        return Header(shown(file.path.name), index, time_s=time_s, timestamp_utc=stamp)
 
     def read_into(self, index: int, out: NDArray[Any]) -> tuple[str, ...]:
         """Fill `out` (H, W) with frame `index`; `BadFrame` ``"truncated"`` where its file ends inside it."""

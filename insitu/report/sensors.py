@@ -6,27 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu import schema
 from insitu.figures import Trace, Units
+from insitu.store.layout import ENVIRONMENT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from insitu.results import Run
 
-FILE = "environment.parquet"
+FILE = ENVIRONMENT
 _MOST_POINTS = 2000
-_NOT_SENSORS = {"frame", "time_s", "timestamp_utc"}
-_SUFFIXES = {
-    "_C": "°C",
-    "_degC": "°C",
-    "_K": "K",
-    "_mbar": "mbar",
-    "_Pa": "Pa",
-    "_e_nm2_s": "e⁻ nm⁻² s⁻¹",
-    "_e_A2_s": "e⁻ Å⁻² s⁻¹",
-    "_V": "V",
-    "_A": "A",
-}
+_NOT_SENSORS = {column.name for column in schema.ENVIRONMENT}
 
 
 def units_of(run: Run) -> Units:
@@ -90,7 +81,5 @@ def _numbers(column: Any) -> NDArray[np.float64]:  # noqa: ANN401 - pyarrow has 
 
 def _named(column: str, unit: str) -> tuple[str, str]:
     """Split ``temperature_C`` into name and unit; a unit that the file gives comes first."""
-    for suffix, known in _SUFFIXES.items():
-        if column.endswith(suffix):
-            return column.removesuffix(suffix).replace("_", " "), unit or known
-    return column.replace("_", " "), unit
+    name, known = schema.sensor(column)
+    return name, unit or known

@@ -17,11 +17,13 @@ LABELS = "labels.ome.zarr"
 LABEL_ARRAY = f"{LABELS}/0"
 # notes of the operator, written by the live page
 MARKS = "marks.jsonl"
+# what the sensors said, from `--log`
+ENVIRONMENT = "environment.parquet"
 
 TABLES = ("particles", "events", "frames", "tracks")
 # made on demand by other verbs; replaced together with the run they describe
 ON_DEMAND = (
-    "environment.parquet", "coarsening", "figures", "report.html", "overlay.mp4", "overlay.gif", "overlay.png", MARKS,
+    ENVIRONMENT, "coarsening", "figures", "report.html", "overlay.mp4", "overlay.gif", "overlay.png", MARKS,
 )  # fmt: skip
 
 # written by the store itself: nothing a caller says about a run can replace these

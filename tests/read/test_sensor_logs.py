@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insitu.errors import InputError
@@ -192,6 +192,7 @@ def test_columns_never_share_a_name(tmp_path):
     assert [name for name, _ in log.columns] == ["t_C", "t_2_C", "frame_2", "t_2_2_C"]
 
 
+@settings(deadline=None, max_examples=50)  # files are written
 @given(st.sampled_from([PROTOCHIPS, DIGIHEATER, IMPULSE]), st.lists(st.integers(0, 600), max_size=12), st.booleans())
 def test_a_log_that_grows_gives_what_the_finished_one_gives(tmp_path_factory, content, cuts, wide):
     folder = tmp_path_factory.mktemp("grows")

@@ -87,11 +87,7 @@ def watch(
         raise CommandError("--resume and --overwrite exclude each other", "give one: go on, or begin again")
     if from_late and not resume:
         raise CommandError("--from-late takes files into a run that is there", "add --resume")
-    path = path or ("practice" if simulate and path is None else path)
-    if path is None:
-        raise CommandError("insitu watch needs DIR", "name the folder the camera fills, or practise with --simulate")
-    if not path or out == "":
-        raise CommandError("an empty text is no path", "check the variables of your shell: one of them may be empty")
+    path = folder_named(path, out, simulate=simulate)
     from insitu.hook import split
     from insitu.read.watch import Until
 
@@ -122,6 +118,16 @@ def watch(
             page.failed(message)
             console.emit("end", source=path, out=str(place.resolve()), exit_code=code, error=message, hint=hint)
             raise
+
+
+def folder_named(path: str | None, out: str | None, *, simulate: bool) -> str:
+    """Return the folder to watch; refuse a command without one."""
+    path = path or ("practice" if simulate and path is None else path)
+    if path is None:
+        raise CommandError("insitu watch needs DIR", "name the folder the camera fills, or practise with --simulate")
+    if not path or out == "":
+        raise CommandError("an empty text is no path", "check the variables of your shell: one of them may be empty")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

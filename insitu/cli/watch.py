@@ -83,16 +83,10 @@ def watch(
     are expected: what is there is analysed and the run finished; a second one stops, and --resume goes on later. The
     result is that of `insitu run` on what was written.
     """
-    if resume and overwrite:
-        raise CommandError("--resume and --overwrite exclude each other", "give one: go on, or begin again")
-    if from_late and not resume:
-        raise CommandError("--from-late takes files into a run that is there", "add --resume")
+    _agree(resume=resume, overwrite=overwrite, from_late=from_late, on_event=on_event)
     path = folder_named(path, out, simulate=simulate)
-    from insitu.hook import split
     from insitu.read.watch import Until
 
-    if on_event is not None:
-        split(on_event)  # a wrong command is refused before anything is waited for
     settings = chosen(choices)
     place = Path(out) if out else Path(f"{stem(path)}.insitu")
     refuse(place, overwrite=resume or overwrite)
@@ -118,6 +112,18 @@ def watch(
             page.failed(message)
             console.emit("end", source=path, out=str(place.resolve()), exit_code=code, error=message, hint=hint)
             raise
+
+
+def _agree(*, resume: bool, overwrite: bool, from_late: bool, on_event: str | None) -> None:
+    """Refuse options that contradict each other, before anything is waited for."""
+    if resume and overwrite:
+        raise CommandError("--resume and --overwrite exclude each other", "give one: go on, or begin again")
+    if from_late and not resume:
+        raise CommandError("--from-late takes files into a run that is there", "add --resume")
+    if on_event is not None:
+        from insitu.hook import split
+
+        split(on_event)
 
 
 def folder_named(path: str | None, out: str | None, *, simulate: bool) -> str:

@@ -6,6 +6,8 @@ Every error a user can cause is an `InsituError` (or a subclass), printed as two
 
 from __future__ import annotations
 
+from typing import Any
+
 EXIT_DONE = 0
 EXIT_BUG = 1
 EXIT_COMMAND = 2
@@ -38,6 +40,10 @@ class InsituError(Exception):
         self.hint = hint
         if exit_code is not None:
             self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error cross from a worker with its hint."""
+        return type(self), (self.message, self.hint, self.exit_code)
 
     def __str__(self) -> str:
         return f"error: {self.message}\nhint:  {self.hint}"

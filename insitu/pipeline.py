@@ -27,8 +27,9 @@ from insitu.types import Reference, RunInfo
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from insitu.engine import Analysed
     from insitu.intake import Selection
     from insitu.settings import Settings
     from insitu.store.commit import RunFolder
@@ -41,13 +42,19 @@ FRAMES_PER_TIDYING = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Hooks:
-    """What happens along with the loop: what the caller wants to be told, how it says stop, who follows the source."""
+class Hooks:
+    """What happens along with the loop: what the caller wants to be told, how it says stop, who follows the source.
+
+    Where frames were analysed elsewhere, `plane` gives the packed label plane that came with a result, and `metrics`
+    what ``run.json`` shall say of it.
+    """
 
     progress: Callable[[Progress], None] | None = None
     on_result: Callable[[FrameResult], None] | None = None
     stop: threading.Event | None = None
     following: Following | None = None
+    plane: Callable[[FrameResult], bytes | None] | None = None
+    metrics: Callable[[], dict[str, Any]] | None = None
 
 
 def stream(source: Source, *, settings: Settings, selection: Selection | None = None) -> Iterator[FrameResult]:
@@ -109,16 +116,16 @@ def process(
         keep_large_blocks()
     reader = open_source(source)
     try:
-        with _threads(out, resume=resume):
-            engine = Engine(reader, settings, selection, _reference(out) if resume else None)
-            with _folder(engine, source, out, resume=resume, overwrite=overwrite) as folder:
-                return _drive(engine, folder, began, _Hooks(progress, on_result, stop))
+        with threads_as_stored(out, resume=resume):
+            engine = Engine(reader, settings, selection, stored_reference(out) if resume else None)
+            with run_folder(engine, source, out, resume=resume, overwrite=overwrite) as folder:
+                return drive(engine, folder, began, Hooks(progress, on_result, stop))
     finally:
         reader.close()
 
 
 @contextmanager
-def _threads(out: Path, *, resume: bool) -> Iterator[None]:
+def threads_as_stored(out: Path, *, resume: bool) -> Iterator[None]:
     """Compute with as many threads as the run that is resumed: the last bits of a network's sums depend on them."""
     import torch
 
@@ -133,13 +140,18 @@ def _threads(out: Path, *, resume: bool) -> Iterator[None]:
         torch.set_num_threads(own)
 
 
-def _drive(
+def drive(
     engine: Engine,
     folder: RunFolder,
     began: float,
-    hooks: _Hooks,
+    hooks: Hooks,
+    analysed: Callable[[int, Progress], Generator[Analysed]] | None = None,
 ) -> RunSummary:
-    """Run the loop into an open folder; finish it unless `stop` was set."""
+    """Run the loop into an open folder; finish it unless `stop` was set.
+
+    `analysed` gives the frames from a plane on where others analyse them, and may tell how far they are ahead; the
+    engine's own by default.
+    """
     seen = _progress(engine, folder)
     following = _following(engine, folder, seen)
     hooks = replace(hooks, following=following)
@@ -148,18 +160,22 @@ def _drive(
         if folder.state:
             engine.tracker.restore(folder.state)
         idle = _idle(engine, seen, hooks, following) if following else None
-        with closing(engine.results(folder.committed, images=hooks.on_result is not None, idle=idle)) as results:
+        if analysed is None:
+            frames = engine.analysed(folder.committed, images=hooks.on_result is not None, idle=idle)
+        else:
+            frames = analysed(folder.committed, seen)
+        with closing(frames), closing(engine.tracked(frames)) as results:
             interrupted = _loop(results, engine, folder, seen, hooks)
         if following:
             following.note()
         folder.commit(engine.tracker.state())
         if interrupted:
-            folder.close({"exit": _stopped(hooks), "metrics": _metrics(engine, seen, began)})
+            folder.close({"exit": _stopped(hooks), "metrics": _metrics(engine, seen, began, hooks)})
         else:
             last = engine.tracker.finish()
             with engine.watch.stage("tracks"):
                 tracks = _tracks(folder, last)
-            about = {"metrics": _metrics(engine, seen, began)} | _account(following, folder)
+            about = {"metrics": _metrics(engine, seen, began, hooks)} | _account(following, folder)
             folder.finish(tracks, about=about, events=last)
     counts = folder.counts
     odd = counts["bad"] + counts["missing"] or not in_order(folder.about.get("watched") or {})
@@ -187,7 +203,7 @@ def _following(engine: Engine, folder: RunFolder, seen: Progress) -> Following |
     return Following(engine.reader, folder, seen, lambda done: engine.selection.frame(done - 1), unit_s)
 
 
-def _idle(engine: Engine, seen: Progress, hooks: _Hooks, following: Following) -> Callable[[], None]:
+def _idle(engine: Engine, seen: Progress, hooks: Hooks, following: Following) -> Callable[[], None]:
     """Return what is done while the source gives nothing: what waits is committed, and who looks on is told."""
     rate = Rate(seen.done)
 
@@ -215,7 +231,7 @@ def _account(following: Following | None, folder: RunFolder) -> dict[str, Any]:
     return {"watched": account, "exit": EXIT_INCOMPLETE}
 
 
-def _stopped(hooks: _Hooks) -> int:
+def _stopped(hooks: Hooks) -> int:
     return int(getattr(hooks.stop, "exit_code", EXIT_INTERRUPTED))
 
 
@@ -240,18 +256,19 @@ def _loop(
     engine: Engine,
     folder: RunFolder,
     seen: Progress,
-    hooks: _Hooks,
+    hooks: Hooks,
 ) -> bool:
     """Hand every result to the folder, committing when a unit is full; return True when `stop` ended it early."""
     rate = Rate(seen.done)
     try:
         for result in results:
             with engine.watch.stage("store"):
-                _store(result, engine, folder, hooks.following)
+                _store(result, engine, folder, hooks)
             _count(seen, result)
             if seen.done % FRAMES_PER_TIDYING == 0:
                 give_back_unused()
-            seen.frames_per_s = rate(seen.done)
+            seen.ahead = max(0, seen.ahead - 1)
+            seen.frames_per_s = rate(seen.done + seen.ahead)
             if hooks.on_result:
                 hooks.on_result(result)
             if hooks.progress:
@@ -263,9 +280,11 @@ def _loop(
     return False
 
 
-def _store(result: FrameResult, engine: Engine, folder: RunFolder, following: Following | None) -> None:
+def _store(result: FrameResult, engine: Engine, folder: RunFolder, hooks: Hooks) -> None:
     """Add a result to the folder, and commit where it is time to."""
-    folder.add(replace(result, frame=replace(result.frame, image=None)))
+    following = hooks.following
+    plane = hooks.plane(result) if hooks.plane else None
+    folder.add(replace(result, frame=replace(result.frame, image=None)), plane)
     if result.frame.status != "ok":
         what = result.frame.detail or ", ".join(result.flags)
         folder.problem(result.frame.index, result.frame.header.source, what)
@@ -303,8 +322,16 @@ def _tracks(folder: RunFolder, last: tuple[Event, ...]) -> dict[str, Any]:
     return summary.rows(chain(folder.rows("events"), last))
 
 
-def _folder(engine: Engine, source: Source | Reader, out: Path, *, resume: bool, overwrite: bool) -> RunFolder:
-    """Create or resume the run folder of an engine."""
+def run_folder(
+    engine: Engine,
+    source: Source | Reader,
+    out: Path,
+    *,
+    resume: bool,
+    overwrite: bool,
+    same: dict[str, Any] | None = None,
+) -> RunFolder:
+    """Create or resume the run folder of an engine; `same` is what must be equal (default: what this process is)."""
     import torch
 
     from insitu.store.commit import RunFolder
@@ -323,7 +350,7 @@ def _folder(engine: Engine, source: Source | Reader, out: Path, *, resume: bool,
     )
     about = {
         "source": {"fingerprint": engine.reader.fingerprint() if is_live(engine.reader) else fingerprint(source, out)},
-        "identity": identity(engine) | {"threads": torch.get_num_threads()},
+        "identity": same or identity(engine) | {"threads": torch.get_num_threads()},
         "reference": asdict(engine.reference),
         "host": {"machine": platform.machine(), "system": platform.platform(), "python": platform.python_version()},
         "selection": asdict(engine.selection),
@@ -334,7 +361,7 @@ def _folder(engine: Engine, source: Source | Reader, out: Path, *, resume: bool,
     return RunFolder.create(info, settings_text=text, about=about, options=options, overwrite=overwrite)
 
 
-def _reference(out: Path) -> Reference | None:
+def stored_reference(out: Path) -> Reference | None:
     """Return the whole-movie quantities that an earlier run in `out` froze, or None where there is none."""
     from insitu.store.about import read_about
 
@@ -342,7 +369,7 @@ def _reference(out: Path) -> Reference | None:
     return Reference(**{**stored, "frames": tuple(stored["frames"])}) if stored else None
 
 
-def _metrics(engine: Engine, seen: Progress, began: float) -> dict[str, Any]:
+def _metrics(engine: Engine, seen: Progress, began: float, hooks: Hooks) -> dict[str, Any]:
     seconds = time.monotonic() - began
     done = seen.done - seen.resumed_from
     rss = psutil.Process().memory_info().rss
@@ -352,4 +379,5 @@ def _metrics(engine: Engine, seen: Progress, began: float) -> dict[str, Any]:
         "frames_per_s": round(done / seconds, 2) if seconds > 0 else None,
         "rss_MB": round(rss / 1e6, 1),
         "stages": engine.watch.summary(),
+        **(hooks.metrics() if hooks.metrics else {}),
     }

@@ -20,7 +20,8 @@ class Progress:
     `problems` says what is wrong with the frame just done (empty where it could be used): all are in
     ``problems.jsonl``, and a movie may have a million. `notes` are sentences of the run folder that a user must see (a
     stale lock taken over, nothing left to do). Behind a source that is still being filled, `lag_frames` are there and
-    not analysed, and the newest of them is `lag_s` younger (s) than the last that is; None for other sources.
+    not analysed, and the newest of them is `lag_s` younger (s) than the last that is; None for other sources. Where
+    workers analyse, `ahead` frames are analysed and wait to be linked.
     """
 
     total: int | None
@@ -34,6 +35,7 @@ class Progress:
     resumed_from: int = 0
     lag_frames: int | None = None
     lag_s: float | None = None
+    ahead: int = 0
     problems: list[tuple[int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 

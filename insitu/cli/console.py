@@ -154,6 +154,8 @@ def in_words(progress: Progress) -> str:
         parts.append(f"{duration(left)} left")
     if progress.lag_frames is not None:
         parts.append(f"lag {counted(progress.lag_frames, 'frame')}, {progress.lag_s or 0.0:.1f} s")
+    if progress.ahead:
+        parts.append(f"{progress.ahead} ahead")
     parts += [counted(progress.particles, "particle"), counted(progress.events, "event")]
     lost = progress.bad + progress.missing
     return " · ".join([*parts, f"{lost} bad or missing"] if lost else parts)
@@ -163,7 +165,7 @@ def remaining_s(progress: Progress) -> float | None:
     """Return the seconds left at the present rate; None while either the end or the rate is unknown."""
     if progress.total is None or progress.frames_per_s <= 0:
         return None
-    return (progress.total - progress.done) / progress.frames_per_s
+    return max(0, progress.total - progress.done - progress.ahead) / progress.frames_per_s
 
 
 def counted(number: int, noun: str) -> str:
@@ -208,6 +210,7 @@ def _fields(progress: Progress) -> dict[str, Any]:
         "eta_s": remaining_s(progress),
         "particles": progress.particles,
         "events": progress.events,
+        "ahead": progress.ahead,
         "lag_frames": progress.lag_frames,
         "lag_s": None if progress.lag_s is None else round(progress.lag_s, 3),
     }

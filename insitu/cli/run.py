@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from insitu.cli.console import Console, Meter, counted, duration, size
 from insitu.cli.failures import explained, report, say
+from insitu.cli.jobs import jobs_options, process_of
 from insitu.cli.live import Page, live_option, shown
 from insitu.cli.logs import Beside, beside, log_options
 from insitu.cli.parameters import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from insitu.cli.stopping import Stop
+    from insitu.distributed.team import Orders
     from insitu.progress import RunSummary
     from insitu.settings import Settings
 
@@ -49,6 +51,7 @@ _SEVERITY = (0, 5, 4, 3, 2, 6, 1, EXIT_INTERRUPTED, EXIT_TERMINATED)
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@jobs_options
 @live_option
 @json_option
 @quiet_option
@@ -63,6 +66,8 @@ def run(
     resume: bool,
     overwrite: bool,
     dry_run: bool,
+    jobs: int | None,
+    dask: str | None,
     live: str | None,
     as_json: bool,
     quiet: bool,
@@ -84,9 +89,14 @@ def run(
         refuse(target.out, overwrite=resume or overwrite)
     if log_offset is not None and len(wanted) > 1:
         raise CommandError("--log-offset is of one movie", f"give it for each of the {len(wanted)} movies alone")
+    if live and (dask or (jobs or 1) > 1):
+        raise CommandError("--live shows the frames of a run in one process", "leave out --jobs and --dask, or --live")
     with shown(None if dry_run else live, console) as page, beside(log, log_offset, page) as sensors:
         job = Job(settings, frames, console, resume=resume, overwrite=overwrite, page=page, sensors=sensors)
-        return _all(job.preview if dry_run else job.analyse, wanted, root, console)
+        if dry_run:
+            return _all(job.preview, wanted, root, console)
+        with process_of(jobs, dask, job.orders(), wanted, console) as process:
+            return _all(replace(job, process=process).analyse, wanted, root, console)
 
 
 def _all(action: Callable[[Target], int], wanted: list[Target], root: Path | None, console: Console) -> int:
@@ -158,6 +168,14 @@ class Job:
     overwrite: bool = False
     page: Page = field(default_factory=Page)
     sensors: Beside = field(default_factory=Beside)
+    process: Callable[..., RunSummary] | None = None
+
+    def orders(self) -> Orders:
+        """Return what is the same for all movies."""
+        from insitu.distributed.team import Orders
+        from insitu.intake import Selection
+
+        return Orders(self.settings, Selection(*self.frames) if self.frames else None, self.resume, self.overwrite)
 
     def preview(self, target: Target) -> int:
         """Say what a run would do."""
@@ -174,8 +192,8 @@ class Job:
         """Run one movie and print how it ended."""
         from insitu.cli.preview import expected, in_one_line
         from insitu.intake import Selection
-        from insitu.pipeline import process
 
+        assert self.process is not None
         plan = expected(target, self.settings, self.frames, device=False)
         self.console.emit("start", **plan)
         self.console.note(in_one_line(plan))
@@ -189,7 +207,7 @@ class Job:
         self.page.opened()
         with stoppable(self.console.note) as stop:
             try:
-                summary = process(
+                summary = self.process(
                     target.source,
                     target.out,
                     self.settings,

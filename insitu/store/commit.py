@@ -206,15 +206,17 @@ class RunFolder:
         for part in read_log(self.path).parts(table):
             yield read_columns(self.path / part)
 
-    def add(self, result: FrameResult) -> None:
+    def add(self, result: FrameResult, plane: bytes | None = None) -> None:
         """Take the result of the next frame. It is safe after the next `commit`, not before.
+
+        `plane` is its label plane where another process has packed it (`insitu.store.labels.PlanePacker`).
 
         Raises
         ------
         ValueError
             Not the frame that is next (`next_frame`): a fault of the caller.
         """
-        self._unit.add(result)
+        self._unit.add(result, plane)
 
     write = add  # its name in the protocol `Sink`
 
@@ -302,7 +304,7 @@ class RunFolder:
     def _end(self) -> None:
         place.clean(self.path, self._disk, (layout.PARTS,))
         failpoint("mid-clean")
-        place.clean(self.path, self._disk, (layout.STATE,))
+        place.clean(self.path, self._disk, (layout.STATE, layout.RANGES))
         self.finished = True
         self._lock.release()
 

@@ -34,6 +34,33 @@ def plane_shape(info: RunInfo) -> tuple[int, int]:
     return info.region[0] // info.bin, info.region[1] // info.bin
 
 
+class PlanePacker:
+    """Paints label planes of one `shape` (binned px) and packs each as an inner chunk of a shard."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
+
+        self._codec = Zstd(level=1, checksum=True)
+        self._plane = np.zeros(shape, np.uint16)
+
+    def pack(self, runs: Runs | None) -> bytes:
+        """Return the plane of labelled runs, zstd-1; None gives zeros.
+
+        Raises
+        ------
+        ValueError
+            The runs do not have the shape of the planes.
+        """
+        self._plane[:] = 0
+        if runs is not None and len(runs):
+            from insitu.runs import paint
+
+            if tuple(runs.shape) != self._plane.shape:
+                raise ValueError(f"runs of shape {tuple(runs.shape)} do not fit label planes of {self._plane.shape}")
+            paint(runs, out=self._plane)
+        return bytes(self._codec.encode(self._plane.astype("<u2", copy=False)))
+
+
 class LabelStack:
     """The label array of a run while it grows.
 
@@ -59,35 +86,27 @@ class LabelStack:
         stored: int = 0,
         waiting: Sequence[bytes] = (),
     ) -> None:
-        from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
-
         self._out, self._info, self._shard, self._disk = info.out, info, shard_frames, disk
         self.stored = stored
         self._waiting = list(waiting)
-        self._codec = Zstd(level=1, checksum=True)
-        self._plane = np.zeros(plane_shape(info), np.uint16)
+        self._packer = PlanePacker(plane_shape(info))
 
     @property
     def planes(self) -> int:
         """Planes taken, in shards and waiting."""
         return self.stored + len(self._waiting)
 
-    def add(self, runs: Runs | None) -> None:
+    def add(self, runs: Runs | None, packed: bytes | None = None) -> None:
         """Take the next plane; None is a frame that could not be used, stored as zeros.
+
+        `packed` is the plane of these runs where another process has painted and packed it.
 
         Raises
         ------
         ValueError
             The runs do not have the shape of the planes.
         """
-        self._plane[:] = 0
-        if runs is not None and len(runs):
-            from insitu.runs import paint
-
-            if tuple(runs.shape) != self._plane.shape:
-                raise ValueError(f"runs of shape {tuple(runs.shape)} do not fit label planes of {self._plane.shape}")
-            paint(runs, out=self._plane)
-        self._waiting.append(bytes(self._codec.encode(self._plane.astype("<u2", copy=False))))
+        self._waiting.append(packed or self._packer.pack(runs))
 
     def waiting(self, first: int) -> list[bytes]:
         """Return the packed planes from number `first` on that are in no shard yet."""
@@ -116,7 +135,7 @@ class LabelStack:
 
     def write_array_metadata(self) -> None:
         """Write the array's metadata: as many planes as there are in shards."""
-        shape = (self.stored, *self._plane.shape)
+        shape = (self.stored, *plane_shape(self._info))
         _write_json(self._disk, self._out / layout.LABEL_ARRAY, array_metadata(shape, self._shard))
 
 

@@ -13,6 +13,7 @@ LOCK = "lock"
 TOLD = "events-told.json"  # up to which event `--on-event` has told another program
 PARTS = "parts"
 STATE = "state"
+RANGES = "ranges"  # frames that other processes have analysed and that wait to be linked
 LABELS = "labels.ome.zarr"
 LABEL_ARRAY = f"{LABELS}/0"
 # notes of the operator, written by the live page
@@ -49,6 +50,7 @@ OURS = (
     TOLD,
     PARTS,
     STATE,
+    RANGES,
     LABELS,
     *(f"{table}.parquet" for table in TABLES),
     *ON_DEMAND,

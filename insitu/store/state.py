@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import IO
 
     from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(path: Path) -> dict[str, NDArray[Any]]:
+def unpack(path: Path | IO[bytes]) -> dict[str, NDArray[Any]]:
     """Return the arrays of an ``.npz`` file."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
@@ -38,7 +39,7 @@ def pack_planes(planes: Sequence[bytes]) -> bytes:
     return pack({"lengths": lengths, "bytes": np.frombuffer(b"".join(planes), np.uint8)})
 
 
-def unpack_planes(path: Path) -> list[bytes]:
+def unpack_planes(path: Path | IO[bytes]) -> list[bytes]:
     """Return packed label planes, in order."""
     arrays = unpack(path)
     ends = np.cumsum(arrays["lengths"])

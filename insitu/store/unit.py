@@ -82,12 +82,12 @@ class UnitWriter:
         """Index, in the source's timeline, of the frame that is next."""
         return self._info.first_frame + (self.planes + len(self.waiting)) * self._info.step
 
-    def add(self, result: FrameResult) -> None:
-        """Take the next frame; its runs and pixels are not held."""
+    def add(self, result: FrameResult, plane: bytes | None = None) -> None:
+        """Take the next frame, with its label plane where that is packed already; its runs and pixels are not held."""
         if result.frame.index != self.next_frame:
             raise ValueError(f"frame {result.frame.index} given where frame {self.next_frame} is next")
         if self._labels is not None:
-            self._labels.add(result.runs if result.frame.status == "ok" else None)
+            self._labels.add(result.runs if result.frame.status == "ok" else None, plane)
         self.waiting.add(replace(result, runs=_NO_RUNS, frame=replace(result.frame, image=None)))
 
     def write(

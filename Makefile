@@ -26,7 +26,8 @@ lint: $(VENV)/.ready            ## style, types, layers, sizes
 test: lint                      ## everything that CI checks
 	$(BIN)/python -m pytest -m "not slow"
 
-soak: $(VENV)/.ready            ## the long proofs: kills, full disks, memory over 20 000 frames
+soak: $(VENV)/.ready            ## the long proofs: kills, power cuts, full disks, damaged files, 100 000 frames, fuzzing
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[soak]"
 	$(BIN)/python -m pytest -m slow --timeout 3600 -rA
 	$(BIN)/python -m benchmarks.soak
 

@@ -33,6 +33,8 @@ FAILPOINTS = (
     "after-compaction",
     "before-finish-line",
     "after-finish-line",
+    "before-merged-line",
+    "after-merged-line",
     "mid-clean",
 )
 
@@ -180,6 +182,7 @@ class Disk:
 
     def append(self, path: Path, data: bytes) -> None:
         """Append `data` and wait for it; on failure the file is cut back to what it was."""
+        new = not path.exists()
         descriptor = self.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         size = os.fstat(descriptor).st_size
         try:
@@ -190,6 +193,8 @@ class Disk:
             raise
         finally:
             os.close(descriptor)
+        if new:  # without its name in the folder a power cut would take the file, fsynced as it is
+            self.sync_folder(path.parent)
 
 
 def hash_file(path: Path) -> Stored:

@@ -1,0 +1,1 @@
+"""The long proofs of reliability: the engine is killed, starved, lied to and fuzzed; nothing may be lost or differ."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +46,11 @@ def workers(jobs: int | None, dask: str | None, orders: Orders, console: Console
     CommandError
         More jobs than GPUs, or no scheduler answers.
     """
-    from insitu.distributed.processes import Processes, check_jobs
+    from insitu.distributed.processes import Processes, check_jobs, fitting_jobs
     from insitu.segment import resolve_device
 
     device = resolve_device(orders.settings.segment.device)
-    count = jobs or _fitting(device)
+    count = jobs or fitting_jobs(device)
     check_jobs(count, device)
     crew: Workers
     if dask is None:
@@ -84,12 +83,3 @@ def process_of(
     movies = [(target.source, target.out) for target in wanted]
     with workers(jobs, dask, orders, console) as crew, Team(crew, orders, movies) as team:
         yield team.process
-
-
-def _fitting(device: str) -> int:
-    """Return how many workers this machine is made for."""
-    if device.startswith("cuda"):
-        import torch
-
-        return max(1, torch.cuda.device_count())
-    return len(os.sched_getaffinity(0))

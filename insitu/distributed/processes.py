@@ -176,3 +176,12 @@ def check_jobs(jobs: int, device: str) -> None:
             raise CommandError(
                 f"--jobs {jobs} is more than the {gpus} GPUs that are usable", "give one job a GPU, or --device cpu"
             )
+
+
+def fitting_jobs(device: str) -> int:
+    """Return how many workers this machine is made for: one a GPU, or one a core."""
+    if device.startswith("cuda"):
+        import torch
+
+        return max(1, torch.cuda.device_count())
+    return len(os.sched_getaffinity(0))

@@ -71,12 +71,17 @@ class Workers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What is the same for all movies of a command."""
+    """What is the same for all movies of a command.
+
+    `planned` runs keep the plan that they have: this process may have no GPU. `range_frames` None is what is fair.
+    """
 
     settings: Settings
     selection: Selection | None = None
     resume: bool = False
     overwrite: bool = False
+    planned: bool = False
+    range_frames: int | None = None
 
 
 class Team:
@@ -162,7 +167,7 @@ class _Movie:
         self._counts = {"ranges": 0, "found": 0, "analysed": 0}
         self._spent = [0.0, 0.0]
         with ExitStack() as stack:
-            self.engine, self.folder, self.plan = stack.enter_context(_opened(source, out, orders, workers.jobs))
+            self.engine, self.folder, self.plan = stack.enter_context(opened(source, out, orders, workers.jobs))
             self.tasks: list[Task] = []
             if self.plan is not None:
                 key = self.plan.key
@@ -236,24 +241,39 @@ class _Movie:
 
 
 @contextmanager
-def _opened(source: str, out: Path, orders: Orders, jobs: int) -> Iterator[tuple[Engine, RunFolder, Plan | None]]:
-    """Open the movie, the run folder and its plan; the plan is None where the run is finished already."""
-    import torch
+def opened(source: str, out: Path, orders: Orders, jobs: int) -> Iterator[tuple[Engine, RunFolder, Plan | None]]:
+    """Open the movie, the run folder and its plan; the plan is None where the run is finished already.
 
+    Raises
+    ------
+    InsituError
+        As `insitu.pipeline.process`; CommandError where the movie cannot be divided.
+    """
     reader = open_source(source)
     try:
         with threads_as_stored(out, resume=orders.resume):
             reference = stored_reference(out) if orders.resume else None
             engine = Engine(reader, orders.settings, orders.selection, reference)
-            shard = orders.settings.store.shard_frames
-            frames = range_frames(engine.total or 0, jobs, shard)
-            plan = make_plan(engine, source, out, torch.get_num_threads(), frames)
-        if orders.resume and (before := read_plan(out)) is not None and before.key == plan.key:
-            plan = replace(plan, range_frames=before.range_frames)
-        same = plan.same
-        with run_folder(engine, source, out, resume=orders.resume, overwrite=orders.overwrite, same=same) as folder:
+            plan = _planned(engine, source, out, orders, jobs)
+        how = {"resume": orders.resume, "overwrite": orders.overwrite, "same": plan.same}
+        with run_folder(engine, source, out, **how) as folder:
             if not folder.finished:
                 plan.write(out, Disk(fsync=orders.settings.store.fsync))
             yield engine, folder, None if folder.finished else plan
     finally:
         reader.close()
+
+
+def _planned(engine: Engine, source: str, out: Path, orders: Orders, jobs: int) -> Plan:
+    """Return the plan of a run: the one it has where that is to be kept, else a new one with the ranges it has."""
+    import torch
+
+    before = read_plan(out) if orders.resume else None
+    if orders.planned and before is not None:
+        return before
+    shard = orders.settings.store.shard_frames
+    frames = orders.range_frames or range_frames(engine.total or 0, jobs, shard)
+    plan = make_plan(engine, source, out, torch.get_num_threads(), frames)
+    if before is not None and before.key == plan.key:
+        return replace(plan, range_frames=before.range_frames)
+    return plan

@@ -20,6 +20,8 @@ VERBS = {
     "demo": ("insitu.cli.demo:demo", "simulate a movie with known truth, analyse it, and grade the result"),
     "info": ("insitu.cli.info:info", "format, frames, shape, dtype, calibration and where it came from"),
     "run": ("insitu.cli.run:run", "analyse a movie, or many, to the end"),
+    "ranges": ("insitu.cli.ranges:ranges", "divide a run: plan it, analyse a share of its ranges, link them"),
+    "slurm": ("insitu.cli.slurm:slurm", "write a script that analyses movies as jobs of a SLURM queue"),
     "watch": ("insitu.cli.watch:watch", "analyse a movie while the camera writes it"),
     "simulate": ("insitu.cli.simulate:simulate", "make a movie of coarsening particles with its exact truth"),
     "coarsening": (

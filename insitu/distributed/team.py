@@ -255,8 +255,8 @@ def opened(source: str, out: Path, orders: Orders, jobs: int) -> Iterator[tuple[
             reference = stored_reference(out) if orders.resume else None
             engine = Engine(reader, orders.settings, orders.selection, reference)
             plan = _planned(engine, source, out, orders, jobs)
-        how = {"resume": orders.resume, "overwrite": orders.overwrite, "same": plan.same}
-        with run_folder(engine, source, out, **how) as folder:
+        resume, overwrite = orders.resume, orders.overwrite
+        with run_folder(engine, source, out, resume=resume, overwrite=overwrite, same=plan.same) as folder:
             if not folder.finished:
                 plan.write(out, Disk(fsync=orders.settings.store.fsync))
             yield engine, folder, None if folder.finished else plan

@@ -146,9 +146,10 @@ def growth(rate, results, minutes):
             tab.call("HeapProfiler.collectGarbage")
             heap = tab.call("Runtime.getHeapUsage")["usedSize"] / 1e6
             rows.append((heap, psutil.Process().memory_info().rss / 1e6))
-            tab.log.clear()
-            if len(rows) <= minutes:
-                tab.value("new Promise((done) => setTimeout(done, 55000))")
+            for _ in range(12 if len(rows) <= minutes else 0):
+                time.sleep(5)
+                tab.value("1")  # fetches what the browser tells of its connections, lest it be kept there
+                tab.log.clear()
     return rows
 
 

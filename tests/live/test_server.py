@@ -12,13 +12,16 @@ from contextlib import ExitStack
 from io import BytesIO
 
 import numpy as np
+import psutil
 import pytest
 from live_cases import board_at, event_of, progress_of, result_of
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from insitu.environment import Following, Sensors
 from insitu.errors import ResourceError
+from insitu.hook import telling
 from insitu.live.page import page
 from insitu.live.server import PORT, LiveServer
 
@@ -343,3 +346,19 @@ def test_counts_arrive(server, board):
     board.on_progress(progress_of(7, lag_frames=3, lag_s=0.03))
     with joined(server) as socket:
         assert heard(socket)[0]["counts"]["incoming"] == 10
+
+
+def listening():
+    """Addresses on which this process listens."""
+    connections = psutil.Process().net_connections("inet")
+    return [c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN]
+
+
+def test_nothing_listens_elsewhere_unless_asked(board, tmp_path):
+    before = listening()
+    (tmp_path / "log.csv").write_text("time_s,T_C\n0,1\n")
+    with LiveServer(board, 0), Following(Sensors(tmp_path / "log.csv", 0.0)), telling("true", tmp_path / "run", print):
+        assert sorted([*before, "127.0.0.1"]) == sorted(listening())
+    with LiveServer(board, 0, "0.0.0.0"):
+        assert "0.0.0.0" in listening()
+    assert listening() == before

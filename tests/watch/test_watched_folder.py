@@ -231,13 +231,13 @@ def test_a_folder_that_does_not_exist_yet(tmp_path):
 def test_a_folder_that_is_removed_and_comes_back(tmp_path):
     def work():
         write(tmp_path / "movie", range(4))
-        time.sleep(0.5)
+        time.sleep(1.5)
         shutil.rmtree(tmp_path / "movie")
         time.sleep(0.2)
         write(tmp_path / "movie", range(4, 8))
 
     with camera(work):
-        assert outcomes(watched(tmp_path / "movie", idle=0.8)) == list(range(8))
+        assert outcomes(watched(tmp_path / "movie", idle=2.0)) == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -310,3 +310,34 @@ def test_only_frames_that_are_asked_for_are_read(tmp_path, monkeypatch):
     for k in (5, 10, 15):
         reader.header(k)
     assert len(read) == 3
+
+
+def test_a_clock_that_jumps_makes_no_half_file_complete(tmp_path):
+    """After a jump back all files that follow are an hour older than the newest one."""
+
+    def work():
+        write(tmp_path, range(2))
+        ahead = tmp_path / "frame_0002.part"
+        ahead.write_bytes(tiff_bytes(2))
+        os.utime(ahead, (time.time() + 3600,) * 2)
+        ahead.rename(tmp_path / "frame_0002.tif")
+        time.sleep(0.2)
+        for k in range(3, 8):
+            in_chunks(tmp_path / f"frame_{k:04}.tif", tiff_bytes(k))
+
+    with camera(work):
+        reader = watched(tmp_path, idle=1.0)
+        assert outcomes(reader) == list(range(8))
+    assert any("jumped back by 36" in what for what in told(reader).values())
+
+
+def test_a_folder_that_is_removed_is_told(tmp_path):
+    def work():
+        write(tmp_path / "movie", range(4))
+        time.sleep(1.5)
+        shutil.rmtree(tmp_path / "movie")
+
+    with camera(work):
+        reader = watched(tmp_path / "movie", idle=2.0)
+        assert outcomes(reader) == [0, 1, 2, 3]
+    assert told(reader)[str(tmp_path / "movie")] == "the folder is gone: waited for it to come back"

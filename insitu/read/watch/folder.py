@@ -17,7 +17,7 @@ from insitu.read.folder import Images
 from insitu.read.frames import check_slot
 from insitu.read.watch.arrivals import Arrivals
 from insitu.read.watch.complete import Attempt, Tails, trusted
-from insitu.read.watch.ledger import Ledger, in_the_end
+from insitu.read.watch.ledger import Ledger, in_the_end, status_of
 from insitu.read.watch.listing import Listing
 from insitu.read.watch.live import Past
 from insitu.read.watch.patience import Patience, patience_for
@@ -183,7 +183,7 @@ class WatchedFolder:
         told: list[tuple[int | None, str, str]] = []
         while self._remarks:
             told.append(self._remarks.popleft())
-        for remarks in (self._listing.remarks, self._arrivals.remarks):
+        for remarks in (self._listing.remarks, self._arrivals.remarks, self._ledger.remarks):
             while remarks:
                 told.append((None, *remarks.popleft()))
         return told
@@ -234,7 +234,7 @@ class WatchedFolder:
             self._arrivals.arrive(name, now)
         if new:
             self._news = now
-            self._ledger.see(new[-1])
+            self._ledger.see(new)
 
     def _pause(self) -> float:
         """Return how long to sleep, in s, before anything can have changed."""
@@ -289,10 +289,16 @@ class WatchedFolder:
         if not wanted:
             return "complete"
         reason = self._try(attempt.name, slot)
+        after = status_of(path)
+        if not reason and after is not None and attempt.see(after.st_size, after.st_mtime_ns, now):
+            attempt.put_off(now)  # its writer ended while it was read, or did not
+            return "wait"
         quiet = attempt.quiet_for(now, self._ledger.newest_ns)
         patience = self._patience
         limit = patience.quiet_s if reason == "zero tail" else patience.settle_s if self._closing else patience.retry_s
-        if not reason or reason in _FINAL or quiet >= limit:
+        # the clock of the file system may jump: what it says of a file that cannot be read is not enough
+        watched = reason == "zero tail" or now - attempt.since >= min(limit, patience.settle_s)
+        if not reason or reason in _FINAL or (quiet >= limit and watched):
             return "complete"
         attempt.put_off(now)
         return "wait"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,19 @@ if TYPE_CHECKING:
     from insitu.read.watch.arrivals import Arrivals
 
 
+_ENOUGH = 64
+_JUMP_NS = 2_000_000_000  # files that come together may be so far out of order
+
+
 class Ledger:
     """Size and time of change of each settled file, by frame; two numbers a frame, for there may be millions.
 
     Attributes
     ----------
     newest_ns : int
-        Latest time of change of all files seen, in ns, by the clock of the file system.
+        Latest time of change of the files seen since the clock of the file system last jumped back, in ns.
+    remarks : deque of (str, str)
+        Where that clock jumped, and that it did.
     """
 
     def __init__(self, root: Path) -> None:
@@ -32,11 +39,19 @@ class Ledger:
         self._changed_ns, self._sizes = array("q"), array("q")
         self._replaced: set[int] = set()
         self.newest_ns = 0
+        self.remarks: deque[tuple[str, str]] = deque()
 
-    def see(self, name: str) -> None:
-        """Take note of a file that has arrived."""
-        status = status_of(self._root / name)
-        self.newest_ns = max(self.newest_ns, status.st_mtime_ns if status else 0)
+    def see(self, names: Sequence[str]) -> None:
+        """Take note of files that have arrived together, in any order."""
+        times = [(s.st_mtime_ns, name) for name in names[-_ENOUGH:] if (s := status_of(self._root / name)) is not None]
+        if not times:
+            return
+        newest, name = max(times)
+        back_ns = self.newest_ns - newest
+        if back_ns > _JUMP_NS:
+            self.remarks.append((shown(name), f"the clock of the disk jumped back by {back_ns / 1e9:.0f} s"))
+        # else what was changed after a jump would seem as old as it was long, and half a file complete
+        self.newest_ns = newest if back_ns > _JUMP_NS else max(self.newest_ns, newest)
 
     def add(self, changed_ns: int, size: int) -> None:
         """Take note of the file of the next frame."""

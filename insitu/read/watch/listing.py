@@ -73,7 +73,9 @@ class Listing:
             Look into every folder that may have changed, not only into the newest ones.
         """
         new: list[str] = []
-        self.there = self._list("", new, skip_quiet=False)
+        before, self.there = self.there, self._list("", new, skip_quiet=False)
+        if before and not self.there and self._folders[""].seen:
+            self.remarks.append((shown(self._root), "the folder is gone: waited for it to come back"))
         top = self._folders[""]
         # images beside folders: the folders hold something else
         if not top.images and any(NESTED.fullmatch(name) for name in top.folders):

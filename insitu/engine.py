@@ -107,6 +107,14 @@ class Engine:
 
         return models.load(self.settings.segment.model, self.device)
 
+    def remarks(self) -> list[str]:
+        """Return what a user should know about the model and these frames."""
+        from insitu import models
+
+        _, _, height, width = self.region
+        side = self.settings.prepare.bin
+        return models.remarks(self.model, (height // side, width // side))
+
     def results(
         self, first_plane: int = 0, *, images: bool = True, idle: Callable[[], None] | None = None
     ) -> Generator[FrameResult]:

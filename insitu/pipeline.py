@@ -157,6 +157,7 @@ def drive(
     hooks = replace(hooks, following=following)
     interrupted = False
     if not folder.finished:
+        folder.notes.extend(engine.remarks())
         if folder.state:
             engine.tracker.restore(folder.state)
         idle = _idle(engine, seen, hooks, following) if following else None

@@ -86,8 +86,9 @@ def rehearse(plan: dict[str, Any], settings: Settings) -> None:
     if plan["frames"] == 0:
         message = f"no frames to analyse: '{plan['source']}' has {plan['source_frames']}"
         raise CommandError(message, "choose frames that exist: --frames START:STOP:STEP")
-    region((plan["height"], plan["width"]), settings.prepare.crop)
-    models.load(settings.segment.model, plan["device"])
+    _, _, height, width = region((plan["height"], plan["width"]), settings.prepare.crop)
+    model = models.load(settings.segment.model, plan["device"])
+    plan["notes"] += models.remarks(model, (height // settings.prepare.bin, width // settings.prepare.bin))
 
 
 def in_words(plan: dict[str, Any]) -> str:

@@ -40,8 +40,9 @@ def load(name_or_path: str, device: str = "cpu") -> Model:
     Parameters
     ----------
     name_or_path : str
-        ``"default"``, a method without weights (``"classical"``), the name of shipped weights, an architecture whose
-        newest shipped weights are taken (``"unet"``), or a ``.safetensors`` file.
+        ``"default"``, a method without weights (``"classical"``), the name of shipped weights, an
+        architecture whose newest shipped weights are taken (``"unet"``), or a file: ``.safetensors``, or a ``.pt`` with
+        a state dict, a card beside it.
     device : str
         Where it will run.
 
@@ -50,13 +51,14 @@ def load(name_or_path: str, device: str = "cpu") -> Model:
     CommandError
         No model of this name.
     InputError
-        The file is missing, damaged, of another architecture, or not safetensors.
+        The file is missing, damaged, of another architecture, or holds more than tensors.
     """
     name = DEFAULT if name_or_path == "default" else name_or_path
-    if name == "classical":
-        from insitu.models.classical import Classical
+    if name in METHODS:
+        from insitu.registry import MODELS
 
-        return Classical()
+        method: Model = next(entry for entry in MODELS if entry.name == name).load()()
+        return method
     if name in (plugged := _plugged()):
         model: Model = plugged[name].load()()
         return model
@@ -70,6 +72,16 @@ def load(name_or_path: str, device: str = "cpu") -> Model:
     return load_network(file, device)
 
 
+def remarks(model: Model, shape: tuple[int, int]) -> list[str]:
+    """Return what a user should know about a model and frames of `shape` (H, W) px, as the model sees them."""
+    field = int(getattr(model, "receptive_field_px", 0))
+    if min(shape) >= field:
+        return []
+    height, width = shape
+    size = f"frames of {height}×{width} px are smaller than the receptive field of '{model.name}' ({field} px)"
+    return [f"{size}: every pixel is judged with borders in sight, unlike most in training"]
+
+
 def _shipped(name: str) -> str:
     """Return the newest shipped weights of an architecture, or the name itself."""
     versions = [w for w in weights() if w == name or w.startswith(f"{name}-")]
@@ -79,6 +91,13 @@ def _shipped(name: str) -> str:
 def _unknown(name: str) -> CommandError:
     from difflib import get_close_matches
 
+    from insitu.models.architectures import names as architectures
+
+    if name in architectures():
+        return CommandError(
+            f"no weights of '{name}' are shipped: it is an architecture",
+            f"train it (insitu train), import weights (insitu models import), or use: {', '.join(names())}",
+        )
     near = get_close_matches(name.lower(), names(), n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return CommandError(f"no model '{name}'", f"{hint}`insitu models list` shows: {', '.join(names())}")

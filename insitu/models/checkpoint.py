@@ -1,7 +1,8 @@
 """Weights in files: safetensors (tensors only, nothing that could run) with a model card in JSON beside.
 
-The format is 8 bytes of header length, a JSON header and raw little-endian tensors; it is read here with numpy where
-the `safetensors` package is absent.
+A ``.pt`` file with a state dict is taken too, if a card says what it is (`insitu models import` makes both). The format
+of safetensors is 8 bytes of header length, a JSON header and raw little-endian tensors; it is read here with numpy
+where the `safetensors` package is absent.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.errors import InputError
-from insitu.models.architectures import build
+from insitu.models.architectures import build, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,20 +25,24 @@ if TYPE_CHECKING:
 
     from insitu.models.network import Network
 
-__all__ = ["build", "load_network", "read_tensors", "save_network", "sha256", "unpacked"]
+__all__ = ["build", "fitting", "load_network", "read_tensors", "save_network", "sha256", "unpacked"]
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
 _MOST_HEADER_BYTES = 10_000_000
+_PYTORCH = (".pt", ".pth")
+_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_IMPORT = "`insitu models import {file}` takes its tensors and runs nothing"
 _AGAIN = "train it again with `python -m insitu.train.weights`, or restore the file from the release"
 
 
 def load_network(file: Path, device: str = "cpu") -> Network:
-    """Load weights and the card beside them (``NAME.safetensors``, ``NAME.json``).
+    """Load weights and the card beside them (``NAME.safetensors`` or ``NAME.pt``, ``NAME.json``).
 
     Raises
     ------
     InputError
-        Missing, damaged or not safetensors; no card; another architecture; a hash that does not match.
+        Missing, damaged, or more than tensors; no card; another architecture; a hash that does not match.
     """
     import torch
 
@@ -51,12 +56,26 @@ def load_network(file: Path, device: str = "cpu") -> Network:
     module = build(str(card["architecture"]), card.get("parameters"))
     wanted = {k: tuple(v.shape) for k, v in module.state_dict().items()}
     if wanted != {k: tuple(v.shape) for k, v in tensors.items()}:
+        guess = fitting(tensors)
         raise InputError(
             f"the weights in '{file}' do not fit the architecture '{card['architecture']}' of its card",
-            "put the card that belongs to these weights beside them",
+            f"put the card that belongs to them beside them{f': they fit {guess!r}' if guess else ''}",
         )
     module.load_state_dict(tensors)
     return Network(module.to(device), str(card.get("name", file.stem)), card)
+
+
+def fitting(tensors: Mapping[str, Any]) -> str | None:
+    """Return the architecture (with default parameters) whose tensors have these names and shapes, or None."""
+    import torch
+
+    shapes = {name: tuple(values.shape) for name, values in tensors.items()}
+    for architecture in names():
+        with torch.device("meta"):
+            wanted = {name: tuple(values.shape) for name, values in build(architecture).state_dict().items()}
+        if wanted == shapes:
+            return architecture
+    return None
 
 
 def save_network(module: nn.Module, file: Path, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,13 +94,15 @@ def sha256(file: Path) -> str:
 
 
 def read_tensors(file: Path) -> dict[str, NDArray[Any]]:
-    """Read every tensor of a safetensors file.
+    """Read every tensor of a safetensors file, or of a ``.pt`` that holds a state dict and nothing else.
 
     Raises
     ------
     InputError
         The file is missing, damaged, or holds anything but tensors (a pickle).
     """
+    if file.suffix in _PYTORCH:
+        return _state_dict(file)
     data = _bytes(file)
     try:
         from safetensors import SafetensorError
@@ -92,6 +113,37 @@ def read_tensors(file: Path) -> dict[str, NDArray[Any]]:
         return {k: np.array(v) for k, v in load(data).items()}
     except SafetensorError as error:
         raise InputError(f"'{file}' is damaged: {error}", _AGAIN) from error
+
+
+def _state_dict(file: Path) -> dict[str, NDArray[Any]]:
+    """Read the state dict of a ``.pt`` file with torch's own restricted reader."""
+    import pickle
+
+    import torch
+
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _more_than_tensors(file, _forbidden(str(error))) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"'{file}' is damaged: {str(error).splitlines()[0]}", _AGAIN) from error
+    if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
+        raise InputError(f"'{file}' holds more than a state dict", _IMPORT.format(file=file))
+    return {k: (v.float() if v.dtype == torch.bfloat16 else v).numpy() for k, v in found.items()}
+
+
+def _forbidden(text: str) -> str:
+    """Return what of torch's long refusal a user needs: the name of the class or function."""
+    import re
+
+    named = re.search(r"(?:GLOBAL|global) ([\w.]+)|type ([\w.]+)", text)
+    return f"it asks for {named[1] or named[2]}" if named else text.splitlines()[0]
+
+
+def _more_than_tensors(file: Path, why: str) -> InputError:
+    return InputError(
+        f"'{file}' is a pickle, which could run any program when opened: {why}", _IMPORT.format(file=file)
+    )
 
 
 def unpacked(data: bytes, file: Path) -> dict[str, NDArray[Any]]:
@@ -138,11 +190,12 @@ def _bytes(file: Path) -> bytes:
         raise InputError(
             f"cannot read the weights '{file}': {reason}", "`insitu models list` shows what there is"
         ) from error
-    if data[:2] in (b"\x80\x02", b"\x80\x04", b"PK"):
-        raise InputError(
-            f"'{file}' is a pickle, which could run any program when opened",
-            "convert it to safetensors with the program that wrote it (safetensors.torch.save_file)",
-        )
+    if data[:8] == _HDF5:
+        raise InputError(f"'{file}' is HDF5 (Keras weights?), not safetensors", _IMPORT.format(file=file))
+    # a header of 640 bytes begins as a pickle does; what follows its length is always a brace
+    pickled = data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] in _PROTOCOLS)
+    if file.suffix not in _PYTORCH and pickled and data[8:9] != b"{":
+        raise _more_than_tensors(file, "nothing in it was run")
     return data
 
 
@@ -154,7 +207,8 @@ def _card(file: Path) -> dict[str, Any]:
         card["architecture"]
     except OSError as error:
         raise InputError(
-            f"no model card '{beside}'", "put NAME.json beside NAME.safetensors: it names the architecture"
+            f"no model card '{beside}'",
+            "put NAME.json beside NAME.safetensors, or: insitu models import FILE --architecture NAME",
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(

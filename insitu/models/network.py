@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from insitu.models.fields import receptive_field
 from insitu.models.heads import particle_logit
 from insitu.models.inputs import CLIP, condition, conditioning
 
@@ -34,6 +35,8 @@ class Network:
         Which frames `insitu.segment` hands over.
     side_multiple : int
         Sides that the network can take.
+    receptive_field_px : int
+        Width that an output pixel sees (`insitu.models.fields`).
     """
 
     def __init__(self, module: nn.Module, name: str, card: Mapping[str, Any]) -> None:
@@ -49,6 +52,7 @@ class Network:
         self.activation = str(getattr(module, "activation", "softmax"))
         self.conditioning = conditioning(card.get("input"))
         self.sees = self.conditioning.frames
+        self.receptive_field_px = receptive_field(getattr(module, "path", ()))
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
         """Particle probability of every pixel; (B, H, W) frames as in `sees` → (B, H, W) float32 in 0…1.

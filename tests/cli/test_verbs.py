@@ -161,13 +161,73 @@ def test_models_list_and_show(call):
     assert listed.code == 0
     [row] = [line for line in listed.lines if line.startswith("classical")]
     assert "no weights" in row
-    table = json.loads(call("models", "list", "--json").out)
+    table = json.loads(call("models", "list", "--json").out)["models"]
     assert sum(m["default"] for m in table) == 1
     for model in table:
         assert call("models", "show", model["name"]).code == 0
         assert json.loads(call("models", "show", model["name"], "--json").out)["name"] == model["name"]
         assert (model["parameters"] is None) == ("no weights" in model["kind"])
     assert call("models", "show", "default").code == 0
+
+
+def test_architectures_weights_and_presets_are_lists_apart(call):
+    lines = call("models", "list", "--presets").lines
+    first, second, third = (
+        k for k, line in enumerate(lines) if line.split(":")[0] in ("models", "architectures", "presets")
+    )
+    names = [
+        {line.split()[0] for line in part if line} for part in (lines[first:second], lines[second:third], lines[third:])
+    ]
+    assert {"classical", "unet-mixed-1"} - {"unet-mixed-1"} <= names[0]
+    assert {"shallow", "hourglass", "unet", "light_unet", "resunet", "fcn8s"} <= names[1]
+    assert {"horwath-unet", "horwath-unet:blur-2", "sytwu-resunet:m88"} <= names[2]
+    assert not names[0] & {"unet", "resunet", "horwath-unet"}
+    found = json.loads(call("models", "list", "--json", "--presets").out)
+    sizes = {m["name"]: m["parameters"] for m in found["architectures"] + found["presets"]}
+    assert (sizes["resunet"], sizes["light_unet"], sizes["sytwu-2024"]) == (8_074, 65_002, 130_682)
+
+
+def test_the_receptive_field_is_told_in_px_and_nm(call):
+    facts = json.loads(call("models", "show", "sytwu-resunet:m88", "--nm-per-px", "0.02152", "--json").out)
+    assert (facts["receptive_field_px"], facts["receptive_field_nm"]) == (392, pytest.approx(8.436, abs=1e-3))
+    shown = call("models", "show", "resunet", "--nm-per-px", "0.1").lines
+    assert any(line.split() == ["receptive_field_px", "120"] for line in shown)
+    assert any(line.split() == ["receptive_field_nm", "12.0"] for line in shown)
+    assert "Recipe as published" in call("models", "show", "groschner-unet").out
+    weights = next(m["name"] for m in json.loads(call("models", "list", "--json").out)["models"] if m["parameters"])
+    assert "receptive_field_px" in call("models", "show", weights).out
+    message, hint = call("models", "show", "horwath-net").refused(2)
+    assert message == "no model 'horwath-net'"
+    assert "horwath-unet" in hint
+
+
+def test_weights_are_imported_and_used(call, tmp_path, monkeypatch):
+    import torch
+
+    from insitu.models.architectures import build
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    torch.save(build("resunet", {"pools": [2, 2]}).state_dict(), "theirs.pt")
+    message, hint = call("models", "import", "theirs.pt").refused(3)
+    assert "does not say which architecture" in message
+    assert "--architecture resunet" in hint
+    done = call(
+        "models", "import", "theirs.pt", "--architecture", "resunet", "--set", "pools=[2,2]", "--threshold", "0.6"
+    )
+    assert done.code == 0
+    assert done.lines[-1] == str(tmp_path / "theirs.safetensors")
+    assert any(line.split() == ["head.bias", "head.bias", "2"] for line in done.lines)
+    shown = json.loads(call("models", "show", "theirs.safetensors", "--json").out)
+    assert (shown["receptive_field_px"], shown["card"]["threshold"]) == (44, 0.6)
+    message, hint = call("models", "import", "theirs.pt", "--architecture", "resunet").refused(2)
+    assert "is there already" in message
+    again = ("models", "import", "theirs.pt", "--architecture", "resunet", "--overwrite", "--json")
+    assert json.loads(call(*again).out)["tensors"]["head.bias"] == "head.bias"
+    for wrong in (["-o", "x.pt"], ["--threshold", "2"], ["--set", "pools", "-o", "y.safetensors"]):
+        call("models", "import", "theirs.pt", "--architecture", "resunet", *wrong).refused(2)
+    call("models", "import", "theirs.pt", "--architecture", "resnet", "--overwrite").refused(3)
+    call("models", "import", "none.pt").refused(3)
 
 
 def test_doctor_in_words_and_json(call, tmp_path, monkeypatch):

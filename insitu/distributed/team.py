@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from insitu.progress import Progress, RunSummary
     from insitu.settings import Settings
     from insitu.store.commit import RunFolder
+    from insitu.store.ranges import Found
     from insitu.types import FrameResult, Runs
 
 _TICK_S = 0.25
@@ -186,14 +187,17 @@ class _Movie:
                     outcome = self._awaited(task, seen, rate, hooks)
                 self._count(outcome)
                 path = range_path(self._out, task.key, task.first, task.stop)
-                with self.engine.watch.stage("read ranges"):
-                    found = read_range(path, max(0, first_plane - task.first))
-                for one in found:
+                found = read_range(path, max(0, first_plane - task.first))
+                while (one := self._read(found)) is not None:
                     self._planes[one.frame.index] = (one.measured.runs if one.measured else None, one.plane)
                     yield Analysed(one.frame, one.measured, one.threshold, one.flags)
                 self._tidy()
 
         return analysed
+
+    def _read(self, found: Iterator[Found]) -> Found | None:
+        with self.engine.watch.stage("read ranges"):
+            return next(found, None)
 
     def plane(self, result: FrameResult) -> bytes | None:
         """Return the packed label plane of a result, if linking has left its particles as they were measured."""
@@ -209,9 +213,9 @@ class _Movie:
         """Return who did how much, in words."""
         if not self._counts["ranges"]:
             return ()
-        lost = f", {self._workers.lost} workers lost" if self._workers.lost else ""
-        analysed, found = self._counts["analysed"], self._counts["found"]
-        return (f"{analysed} ranges analysed, {found} found from before, {self._workers.jobs} workers{lost}",)
+        analysed, found, lost = self._counts["analysed"], self._counts["found"], self._workers.lost
+        parts = [f"ranges: {analysed} analysed, {found} found from before", f"workers: {self._workers.jobs}"]
+        return ("; ".join(parts) + (f", {lost} lost" if lost else ""),)
 
     def _awaited(self, task: Task, seen: Progress, rate: Rate, hooks: Hooks) -> Outcome:
         """Wait for a range, telling how many frames are ahead; end when asked to stop."""

@@ -92,14 +92,14 @@ def write_range(
     try:
         with disk.writing(own) as file, zipfile.ZipFile(cast("IO[bytes]", file), "w") as archive:
             for number, packet in enumerate(_packets(frames)):
-                archive.writestr(_member("frames", number), _squeezed(pack(_arrays(packet, sums=sums))))
+                _add(archive, _member("frames", number), _squeezed(pack(_arrays(packet, sums=sums))))
                 if packer:
                     planes = [packer.pack(f.measured.runs if f.measured else None) for f in packet]
-                    archive.writestr(_member("planes", number), pack_planes(planes))
+                    _add(archive, _member("planes", number), pack_planes(planes))
                 for found in packet:
                     counts[found.frame.status] += 1
                     counts["particles"] += len(found.measured.particles) if found.measured else 0
-            archive.writestr("end", json.dumps({"format": _FORMAT, "counts": counts}))
+            _add(archive, "end", json.dumps({"format": _FORMAT, "counts": counts}).encode())
         disk.rename(own, path)
     except BaseException:
         for left in (own, own.with_name(own.name + TEMPORARY)):
@@ -139,6 +139,10 @@ def read_range(path: Path, skip: int = 0) -> Iterator[Found]:
 
 def _member(kind: str, number: int) -> str:
     return f"{kind}-{number:06d}"
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name), data)  # without the time: a range that is done twice has the same bytes
 
 
 def _packets(frames: Iterable[Found]) -> Iterator[list[Found]]:

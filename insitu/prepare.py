@@ -7,11 +7,13 @@ nothing is squeezed into 8 bits, and the counts that are measured later stay int
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from insitu.errors import CommandError
+from insitu.pixels import ascending, compiled
 from insitu.types import Prepared, Reference
 
 if TYPE_CHECKING:
@@ -119,7 +121,8 @@ def prepare(
     for frame in image:
         level, scale = _level_and_scale(_sample(frame, step), sign)
         frame.sub_(level).mul_(sign / scale)
-    torch.nan_to_num_(image, nan=0.0, posinf=0.0, neginf=0.0)
+    if images.dtype.kind == "f":
+        torch.nan_to_num_(image, nan=0.0, posinf=0.0, neginf=0.0)
     y0, x0, _, _ = _region(images.shape[-2:], options)
     return Prepared(input=image, counts=_counts(images, options, device), origin=(y0, x0), bin=options.bin)
 
@@ -162,7 +165,8 @@ def _binned(images: NDArray[Any], options: PrepareOptions, device: str | torch.d
     else:  # the camera's own dtype crosses the bus: half or a quarter of the bytes
         image = torch.from_numpy(np.array(exact, order="C")).to(device).to(torch.float32)
     if options.hot_pixels == "median":
-        image = median3(image)
+        loops = image.device.type == "cpu" and images.dtype.kind in "iu" and compiled()
+        image = _median_on_cpu(image) if loops else median3(image)
     return functional.avg_pool2d(image.unsqueeze(1), options.bin).squeeze(1) if options.bin > 1 else image
 
 
@@ -181,6 +185,18 @@ def _counts(images: NDArray[Any], options: PrepareOptions, device: str | torch.d
     return torch.from_numpy(np.array(cropped, dtype=wide, order="C")).to(device)
 
 
+def _median_on_cpu(images: torch.Tensor) -> torch.Tensor:
+    """Do what `median3` does, equal bit for bit, in one pass over each frame."""
+    import torch
+
+    from insitu.pixels import median
+
+    cleaned = torch.empty_like(images)
+    for image, out in zip(images.numpy(), cleaned.numpy(), strict=True):
+        median.median3(image, out)
+    return cleaned
+
+
 def _count_step(dtype: np.dtype[Any], options: PrepareOptions) -> float:
     """Return the distance between neighbouring values of the (binned) image: 1 / bin² counts, 0 for float cameras."""
     return 1.0 / options.bin**2 if dtype.kind in "iu" else 0.0
@@ -193,12 +209,19 @@ def _sample(image: torch.Tensor, step: float) -> NDArray[np.float64]:
     noise of one or two counts would jump by whole counts.
     """
     stride = max(1, int(np.sqrt(image.numel() / _SAMPLE_PX)))
-    values = image[::stride, ::stride].cpu().numpy().astype(np.float64).ravel()
+    values: NDArray[np.float64] = image[::stride, ::stride].cpu().numpy().astype(np.float64).ravel()
     constant = values.min(initial=np.inf) == values.max(initial=-np.inf)
     if step and not constant:
-        values = values + step * ((np.arange(values.size) * 0.6180339887498949) % 1.0 - 0.5)
-    finite = values[np.isfinite(values)]
-    return finite if finite.size else np.zeros(1)
+        values += step * _evenly_spread(values.size)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = values[finite]
+    return values if values.size else np.zeros(1, np.float64)
+
+
+@cache
+def _evenly_spread(size: int) -> NDArray[np.float64]:
+    return np.asarray((np.arange(size) * 0.6180339887498949) % 1.0 - 0.5, np.float64)
 
 
 def _polarity(images: Sequence[torch.Tensor]) -> Literal["dark", "bright"]:
@@ -226,15 +249,21 @@ def _level_and_scale(sample: NDArray[np.float64], side: float) -> tuple[float, f
     The noise is measured on the side without particles, and pixels more than two of it on the particles' side are cut
     away until the level stands still, so that particles may cover a third of the field. A constant frame has scale 1.
     """
-    values = side * sample
-    if values.min() == values.max():
+    values = ascending(side * sample).astype(np.float64)  # every median is now in the middle of the first so many
+    if values[0] == values[-1]:
         return float(sample[0]), 1.0
-    level, scale = float(np.median(values)), 1.0
+    level, scale = _middle(values, len(values)), 1.0
     for _ in range(12):
-        spread = _MAD_TO_SIGMA * float(np.median(level - values[values <= level]))
+        spread = _MAD_TO_SIGMA * (level - _middle(values, int(np.searchsorted(values, level, side="right"))))
         scale = spread if spread > 0 else float(np.std(values)) or 1.0
-        moved = float(np.median(values[values <= level + _CUT_SIGMA * scale])) - _CUT_MEDIAN * scale
+        near = int(np.searchsorted(values, level + _CUT_SIGMA * scale, side="right"))
+        moved = _middle(values, near) - _CUT_MEDIAN * scale
         if abs(moved - level) < 1e-3 * scale:
             break
         level = moved
     return side * level, scale
+
+
+def _middle(values: NDArray[np.float64], count: int) -> float:
+    """Return the median of the first `count` of sorted values."""
+    return 0.5 * float(values[(count - 1) // 2] + values[count // 2])

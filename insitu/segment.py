@@ -14,6 +14,7 @@ import numpy as np
 
 from insitu.errors import CommandError
 from insitu.models.inputs import seen
+from insitu.pixels import compiled
 from insitu.types import Segmented
 
 if TYPE_CHECKING:
@@ -96,7 +97,6 @@ def _padded_batch(images: torch.Tensor, size: int) -> torch.Tensor:
 
 def _probabilities(model: Model, images: torch.Tensor) -> torch.Tensor:
     """Call the model on frames padded (borders repeated) to the multiple of px it needs; (B, H, W) float32 in 0…1."""
-    import torch
     from torch.nn import functional
 
     height, width = images.shape[-2:]
@@ -105,7 +105,7 @@ def _probabilities(model: Model, images: torch.Tensor) -> torch.Tensor:
     if down or right:
         images = functional.pad(images.unsqueeze(1), (0, right, 0, down), mode="replicate").squeeze(1)
     probability: torch.Tensor = model.probabilities(images)[:, :height, :width].float()
-    return torch.nan_to_num(probability, nan=0.0)
+    return probability
 
 
 def _runs(
@@ -120,6 +120,12 @@ def _runs(
 
     from insitu.runs import find_runs, find_runs_torch
 
+    if probability.device.type == "cpu" and compiled():
+        return [
+            Segmented(_runs_on_cpu(one.numpy(), raw, threshold, seed, prepared), threshold)
+            for one, raw in zip(probability, counts, strict=True)
+        ]
+    probability = torch.nan_to_num(probability, nan=0.0)
     masks = probability > threshold
     sure = probability > max(seed, threshold)
     quantised = (probability * PROBABILITY_STEPS).round().to(torch.int32)
@@ -136,12 +142,31 @@ def _runs(
     return [Segmented(runs=r, threshold=threshold) for r in runs]
 
 
+def _runs_on_cpu(
+    probability: NDArray[np.float32], counts: NDArray[Any], threshold: float, seed: float, prepared: Prepared
+) -> Runs:
+    """Do what `_runs` does for one frame in one pass over its pixels and one over its runs."""
+    from insitu.pixels import masks
+    from insitu.runs import components, find_runs
+
+    image = np.ascontiguousarray(probability)
+    runs = find_runs(masks.above(image, np.float32(threshold)), counts, origin=prepared.origin, bin=prepared.bin)
+    total, most = masks.over_runs(runs.row, runs.start, runs.stop, image, np.float32(PROBABILITY_STEPS))
+    runs = replace(runs, probability_sum=total)
+    if seed <= threshold or not len(runs):
+        return runs
+    labelled = components(runs)
+    keep = np.zeros(labelled.n_labels, np.bool_)
+    keep[labelled.label[most > np.float32(seed)] - 1] = True
+    return _kept(labelled, keep)
+
+
 def _seeded(runs: Runs, mask: NDArray[np.bool_]) -> Runs:
     """Keep the 8-connected pieces that reach into `mask`, the pixels of high probability (hysteresis); unlabelled.
 
     A faint border that hovers about the threshold falls into splinters; none of them is a particle by itself.
     """
-    from insitu.runs import components, find_runs, overlaps, select
+    from insitu.runs import components, find_runs, overlaps
 
     labelled = components(runs)
     if not labelled.n_labels:
@@ -150,6 +175,13 @@ def _seeded(runs: Runs, mask: NDArray[np.bool_]) -> Runs:
     keep = np.zeros(labelled.n_labels, np.bool_)
     if sure.n_labels:
         keep[overlaps(labelled, sure)[0] - 1] = True
+    return _kept(labelled, keep)
+
+
+def _kept(labelled: Runs, keep: NDArray[np.bool_]) -> Runs:
+    """Return the runs of the components that are kept, unlabelled again."""
+    from insitu.runs import select
+
     kept = select(labelled, keep)
     return replace(kept, label=np.zeros(len(kept), np.int32), n_labels=0)
 

@@ -10,7 +10,6 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 from hypothesis import strategies as st
 
-import insitu.runs
 from insitu.runs import loops
 
 CAMERA_DTYPES = ["u1", "<u2", ">u2", "u4", "i2", "i4", "f2", "f4", ">f4", "f8"]
@@ -24,16 +23,17 @@ MASKS = SHAPES.flatmap(
 )
 
 
-COMPILED = ("kernels", "borders", "compiling", "basins", "split")
+COMPILED = (*(f"insitu.runs.{n}" for n in ("kernels", "borders", "basins", "split")), "insitu.compiling")
 
 
 @contextmanager
 def without_numba():
     """Make `import numba` fail, as on a machine that has none, until the end of the block."""
     numba = sys.modules.get("numba")
-    compiled = {name: sys.modules.pop(f"insitu.runs.{name}", None) for name in COMPILED}
+    compiled = {name: sys.modules.pop(name, None) for name in COMPILED}
     for name in COMPILED:
-        insitu.runs.__dict__.pop(name, None)
+        parent, _, own = name.rpartition(".")
+        sys.modules[parent].__dict__.pop(own, None)
     sys.modules["numba"] = None
     loops.fastest.cache_clear()
     try:
@@ -45,8 +45,9 @@ def without_numba():
             sys.modules["numba"] = numba
         for name, module in compiled.items():
             if module is not None:
-                sys.modules[f"insitu.runs.{name}"] = module
-                setattr(insitu.runs, name, module)
+                sys.modules[name] = module
+                parent, _, own = name.rpartition(".")
+                setattr(sys.modules[parent], own, module)
         loops.fastest.cache_clear()
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from insitu.compiling import kernel
 from insitu.link.compiled import candidates
 from insitu.link.plain_shifts import FEWEST_VOTERS, MAD_TO_SIGMA, MOST_PAIRS, MOST_VOTERS, Agreed
-from insitu.runs.compiling import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,17 +1,23 @@
 """Smooth parts of an image: Gaussians from shifted sums, and an illumination surface that particles cannot bend.
 
-Element-wise additions only, so that a pixel's value depends neither on the batch nor on the number of threads; one
-shifted addition costs about 1 ms per 1792×1920 frame and core where a one-channel convolution costs tens.
+Element-wise additions only, so that a pixel's value depends neither on the batch nor on the number of threads. On a CPU
+the loops of `insitu.pixels` do it row by row (a Gaussian of 2 px costs 5 ms a 1792×1920 frame and core, the same sums
+of shifted tensors 27 ms); tensors elsewhere, and where numba is absent. The two differ in the last bits of a float32.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from insitu.pixels import ascending, compiled
+
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import torch
     from numpy.typing import NDArray
 
@@ -42,6 +48,10 @@ def smooth(image: torch.Tensor, sigma: float) -> torch.Tensor:
 
     weights = gaussian_weights(sigma)
     reach, (height, width) = len(weights) - 1, image.shape
+    if _loops(image) is not None:
+        smoothed = np.empty(image.shape, np.float32)
+        smooth_into(_array(image), sigma, smoothed)
+        return _tensor(smoothed)
     wide = functional.pad(image, (reach, reach, reach, reach))
     rows = wide[:, reach : reach + width] * weights[0]
     for i in range(1, reach + 1):
@@ -52,17 +62,53 @@ def smooth(image: torch.Tensor, sigma: float) -> torch.Tensor:
     return out.mul_(_row(1.0 / _inside(height, weights), out)[:, None]).mul_(_row(1.0 / _inside(width, weights), out))
 
 
+def smooth_into(
+    image: NDArray[np.float32], sigma: float, out: NDArray[np.float32], most: NDArray[np.float32] | None = None
+) -> None:
+    """Do what `smooth` does with the compiled loops.
+
+    Parameters
+    ----------
+    image, out : float32 (H, W)
+        `out` is written and must not be `image`.
+    sigma : float
+        Width in px.
+    most : float32 (⌈H/4⌉, ⌈W/4⌉), optional
+        The largest value in each cell of 4×4 px is written here.
+    """
+    from insitu.pixels.smoothing import smooth_into as write
+
+    weights, gains = _kernel(sigma, *image.shape)
+    highest = np.empty((0, 0), np.float32) if most is None else most
+    write(image, tuple(weights), weights, gains[0], gains[1], out, highest)
+
+
+@cache
+def _kernel(sigma: float, height: int, width: int) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """Return the half kernel of a Gaussian and what makes up for the weight outside the frame, per row and column."""
+    weights = gaussian_weights(sigma)
+    gains = [np.asarray(1.0 / _inside(n, weights), np.float32) for n in (height, width)]
+    return np.asarray(weights, np.float32), gains
+
+
 def border_noise(image: torch.Tensor, sigma: float) -> torch.Tensor:
     """Return by how much white noise smoothed by `smooth` exceeds its interior value, (H, W) ≥ 1.
 
     Along a border half of the Gaussian's weight is missing, so fewer pixels are averaged: 1.41 at an edge, 2 in a
     corner.
     """
+    rows, columns = border_factors(sigma, *image.shape)
+    return _row(rows, image)[:, None] * _row(columns, image)
+
+
+@cache
+def border_factors(sigma: float, height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the factors of `border_noise` per row and per column."""
     weights = gaussian_weights(sigma)
     squares = [w * w for w in weights]
     total = squares[0] + 2 * sum(squares[1:])
-    factors = [np.sqrt(_inside(n, squares) / total) / _inside(n, weights) for n in image.shape]
-    return _row(factors[0], image)[:, None] * _row(factors[1], image)
+    rows, columns = (np.sqrt(_inside(n, squares) / total) / _inside(n, weights) for n in (height, width))
+    return rows, columns
 
 
 def _inside(pixels: int, weights: list[float]) -> NDArray[np.float64]:
@@ -85,6 +131,8 @@ def flattened(image: torch.Tensor) -> torch.Tensor:
     """
     from torch.nn import functional
 
+    if (loops := _loops(image)) is not None and image.shape[1] > 1:
+        return _tensor(_flattened(_array(image), loops))
     flat = image - background(image)
     if flat.shape[1] < 2:
         return flat
@@ -113,14 +161,67 @@ def background(image: torch.Tensor, *, symmetric: bool = False) -> torch.Tensor:
     return _surface(image, _DEGREE, symmetric=symmetric)
 
 
+def _loops(image: torch.Tensor) -> ModuleType | None:
+    """Return the compiled loops where they can work on `image`."""
+    if image.device.type != "cpu" or not compiled():
+        return None
+    from insitu.pixels import smoothing
+
+    return smoothing
+
+
+def _array(image: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = image.detach().contiguous().numpy()
+    return array
+
+
+def _tensor(image: NDArray[np.float32]) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(image)
+
+
+def _flattened(image: NDArray[np.float32], loops: ModuleType) -> NDArray[np.float32]:
+    """Do what `flattened` does in three passes over the frame; the surface is never written down."""
+    side = _block_side(image.shape)
+    values = loops.block_means(image, side)
+    surface = _robust_fit(values, min(_DEGREE, *(n - 1 for n in values.shape)), symmetric=False)
+    axes = _axes(image.shape, values.shape, side)
+    values = loops.step_means(image, surface, *axes, side)
+    course = _robust_fit(values, min(2, *(n - 1 for n in values.shape)), symmetric=True)
+    means = [_powers(axis.astype(np.float64), len(course) - 1).mean(axis=0) for axis in axes]
+    mean = float(means[0] @ course @ means[1])
+    if mean <= 0.0:
+        course, mean = np.ones((1, 1)), 1.0
+    flat: NDArray[np.float32] = loops.levelled(image, surface, course / mean, axes, axes, (0.5, 2.0))
+    return flat
+
+
+def _block_side(shape: tuple[int, ...]) -> int:
+    side = 16
+    while shape[0] * shape[1] > _MOST_BLOCKS * side**2:
+        side *= 2
+    return side
+
+
+def _axes(
+    shape: tuple[int, ...], blocks: tuple[int, ...], side: int
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return where the pixels of both axes lie on those of the blocks."""
+    y, x = (_positions(pixels, n, side) for pixels, n in zip(shape, blocks, strict=True))
+    return y, x.astype(np.float32)
+
+
 def _surface(image: torch.Tensor, degree: int, *, symmetric: bool) -> torch.Tensor:
     import torch
     from torch.nn import functional
 
     height, width = image.shape
-    side = 16
-    while height * width > _MOST_BLOCKS * side**2:
-        side *= 2
+    side = _block_side(image.shape)
+    if (loops := _loops(image)) is not None:
+        values = loops.block_means(_array(image), side)
+        fitted = _robust_fit(values, min(degree, *(n - 1 for n in values.shape)), symmetric=symmetric)
+        return _tensor(loops.surface(fitted, *_axes(image.shape, values.shape, side)))
     blocks = functional.avg_pool2d(image[None, None], side, ceil_mode=True, count_include_pad=False)[0, 0]
     values = blocks.cpu().numpy().astype(np.float64)
     degree = min(degree, *(n - 1 for n in values.shape))
@@ -140,14 +241,21 @@ def _powers(position: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
     return np.stack([position**i for i in range(degree + 1)], axis=1)
 
 
-def _robust_fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) -> NDArray[np.float64]:
-    """Return the coefficients (degree + 1, degree + 1) of Σ c_ij y^i x^j, i + j ≤ degree."""
-    rows, columns = values.shape
+@cache
+def _design(rows: int, columns: int, degree: int) -> tuple[list[tuple[int, int]], NDArray[np.float64]]:
+    """Return the exponents (i, j) of y and x of each term, and the terms at every block (rows · columns, terms)."""
     y = _powers(np.linspace(-1, 1, rows) if rows > 1 else np.zeros(1), degree)
     x = _powers(np.linspace(-1, 1, columns) if columns > 1 else np.zeros(1), degree)
     terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
-    design = np.stack([np.outer(y[:, i], x[:, j]).ravel() for i, j in terms], axis=1)
+    return terms, np.stack([np.outer(y[:, i], x[:, j]).ravel() for i, j in terms], axis=1)
+
+
+def _robust_fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) -> NDArray[np.float64]:
+    """Return the coefficients (degree + 1, degree + 1) of Σ c_ij y^i x^j, i + j ≤ degree."""
+    rows, columns = values.shape
+    terms, design = _design(rows, columns, degree)
     target = values.ravel()
+    ridge = 1e-9 * len(target) * np.eye(len(terms))
     found: NDArray[np.floating] = np.zeros(len(terms))
     found[0] = np.median(target)
     least = _REJECT_SYMMETRIC if symmetric else _REJECT_SIGMA
@@ -159,7 +267,6 @@ def _robust_fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) ->
         if scatter <= 1e-9 * (1.0 + abs(found[0])):
             break
         weighted = design * _weights(residual / scatter, reject, symmetric=symmetric)[:, np.newaxis]
-        ridge = 1e-9 * len(target) * np.eye(len(terms))
         moved = np.linalg.solve(design.T @ weighted + ridge, weighted.T @ target)
         done = reject == least and np.abs(moved - found).max() < 1e-3 * scatter
         found = moved
@@ -186,14 +293,30 @@ def support(image: torch.Tensor) -> tuple[float, float]:
     The noise is measured below the level, where no particle lies, and what stands more than two of it above is cut
     away until the level stands still.
     """
-    stride = max(1, int((image.numel() / _SAMPLE_PX) ** 0.5))
-    values = image[::stride, ::stride].cpu().numpy().astype(np.float64).ravel()
-    level, noise = float(np.median(values)), 0.0
+    stride = sample_stride(image.shape)
+    return support_of(image[::stride, ::stride].cpu().numpy())
+
+
+def sample_stride(shape: tuple[int, ...]) -> int:
+    """Return the distance of the pixels that `support` looks at."""
+    return max(1, int((shape[0] * shape[1] / _SAMPLE_PX) ** 0.5))
+
+
+def support_of(sample: NDArray[np.floating]) -> tuple[float, float]:
+    """Return level and noise of a sample of pixels, see `support`; sorted once, every median is then in the middle."""
+    values = ascending(sample).astype(np.float64)
+    level, noise = _middle(values, len(values)), 0.0
     for _ in range(12):
-        noise = _MAD_TO_SIGMA * float(np.median(level - values[values <= level]))
+        below = int(np.searchsorted(values, level, side="right"))
+        noise = _MAD_TO_SIGMA * (level - _middle(values, below))
         # -0.0285: median of a normal distribution cut off at +2 standard deviations
-        moved = float(np.median(values[values <= level + 2.0 * noise])) + 0.0285 * noise
+        moved = _middle(values, int(np.searchsorted(values, level + 2.0 * noise, side="right"))) + 0.0285 * noise
         if abs(moved - level) <= 1e-3 * noise:
             break
         level = moved
     return level, max(noise, 1e-6)
+
+
+def _middle(values: NDArray[np.float64], count: int) -> float:
+    """Return the median of the first `count` of sorted values."""
+    return 0.5 * float(values[(count - 1) // 2] + values[count // 2])

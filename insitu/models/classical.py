@@ -4,8 +4,8 @@
 2. The frame is smoothed by Gaussians of rising width; the noise at each width is measured on the support.
 3. What stands out of the noise at any width is a particle: an empty support yields nothing. What is left of slow
    changes of the support is then averaged between the particles, taken away, and the search repeated.
-4. The contrast of each particle is measured; its outline is where the frame crosses a share of it (`_OUTLINE_SHARE`),
-   at the smallest width at which this level is `_EDGE_SIGMA` times the noise.
+4. The contrast of each particle is measured; its outline is where the frame crosses a share of it (`OUTLINE_SHARE`),
+   at the smallest width at which this level is `EDGE_SIGMA` times the noise.
 
 The probability is that of a Gaussian error around this crossing, so 0.5 is the decision. Everything is per frame.
 """
@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from insitu.models.background import border_noise, flattened, smooth, support
+from insitu.pixels import compiled
 
 if TYPE_CHECKING:
     import torch
@@ -23,24 +24,26 @@ if TYPE_CHECKING:
     Ladder = list[tuple[torch.Tensor, float]]
 
 # Widths in px rise by √2; beyond 5.7 px the outline would be softer than the particles this method is for.
-_WIDTHS_PX = (1.0, 1.4142, 2.0, 2.8284, 4.0, 5.6569)
+WIDTHS_PX = (1.0, 1.4142, 2.0, 2.8284, 4.0, 5.6569)
 # Fewer independent places exist at larger widths, and few electrons a pixel make the noise skewed at small ones.
-_DETECT_SIGMA = (6.0, 5.8, 5.5, 5.2, 5.0, 5.0)
+DETECT_SIGMA = (6.0, 5.8, 5.5, 5.2, 5.0, 5.0)
 # Half the height is where the edge of a blurred plate lies; the rim of a sphere lies lower. At this value the diameter
 # comes out right on hand labels of gold crops and 7–9 % small on simulated caps; lower values lose more there than they
 # gain here.
-_OUTLINE_SHARE = 0.45
-_EDGE_SIGMA = 3.5
-_CONTRAST_WIDTH = 2  # contrast is read at the third width, 2 px
+OUTLINE_SHARE = 0.45
+EDGE_SIGMA = 3.5
+CONTRAST_WIDTH = 2  # contrast is read at the third width, 2 px
 # A particle is cut at this share of its own contrast at least and at most.
-_OWN_SHARE = (1 / 3, 0.6)
+OWN_SHARE = (1 / 3, 0.6)
 _CELL_PX = 4
 _SUPPORT_CELL_PX = 8
-_SUPPORT_WIDTH_PX = 48.0
+SUPPORT_WIDTH_PX = 48.0
+# lets the correction of slow changes fade inside a particle wider than the average reaches
+FADING = 0.1
 # Logistic curve closest to the normal distribution function (largest difference 0.0095).
-_LOGISTIC_PER_SIGMA = 1.702
+LOGISTIC_PER_SIGMA = 1.702
 # Contrasts are summed as integers of this size, so that the order of summation (threads, CUDA atomics) changes nothing.
-_FIXED_POINT = 1 << 16
+FIXED_POINT = 1 << 16
 
 
 class Classical:
@@ -77,6 +80,10 @@ def _probability(image: torch.Tensor) -> torch.Tensor:
     import torch
     from torch.nn import functional
 
+    if image.device.type == "cpu" and compiled():
+        from insitu.models import classical_loops
+
+        return torch.from_numpy(classical_loops.probability(flattened(image).numpy()))
     ladder = _ladder(flattened(image))
     ladder = _levelled(ladder, _detected(ladder))
     detected = _detected(ladder)
@@ -85,13 +92,13 @@ def _probability(image: torch.Tensor) -> torch.Tensor:
         return out.reshape(image.shape)
     cells = functional.max_pool2d(detected[None, None].float(), _CELL_PX, ceil_mode=True)[0, 0] > 0
     label = _cell_components(cells)
-    contrast = _contrast(ladder[_CONTRAST_WIDTH][0], detected, cells, label).flatten()
+    contrast = _contrast(ladder[CONTRAST_WIDTH][0], detected, cells, label).flatten()
     level = _outline_level(contrast, float(contrast[detected.flatten()].median()))
     near = level.nonzero().squeeze(1)  # pixels of particles and those around; the rest costs nothing
     level = level[near]
     score = torch.full_like(level, -torch.inf)
     for smoothed, noise in reversed(ladder):
-        usable = level >= _EDGE_SIGMA * noise
+        usable = level >= EDGE_SIGMA * noise
         score = torch.where(usable, (smoothed.flatten()[near] - level) / noise, score)
     faint = torch.isinf(score)
     if bool(faint.any()):
@@ -99,7 +106,7 @@ def _probability(image: torch.Tensor) -> torch.Tensor:
         score[faint] = _faint_score(
             ladder, label.flatten(), cells, pixel=near[faint], level=level[faint], particle=place
         )
-    out[near] = torch.sigmoid(_LOGISTIC_PER_SIGMA * score)
+    out[near] = torch.sigmoid(LOGISTIC_PER_SIGMA * score)
     return out.reshape(image.shape)
 
 
@@ -144,7 +151,7 @@ def _everywhere(cells: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
 def _ladder(flat: torch.Tensor) -> Ladder:
     """Return the frame (H, W) smoothed at every width with its support at 0, and the support's noise there."""
     ladder, image = [], flat
-    for before, width in pairwise((0.0, *_WIDTHS_PX)):
+    for before, width in pairwise((0.0, *WIDTHS_PX)):
         image = smooth(image, (width**2 - before**2) ** 0.5)
         level, noise = support(image)
         ladder.append((image - level, noise))
@@ -156,22 +163,21 @@ def _detected(ladder: Ladder) -> torch.Tensor:
     import torch
 
     found = torch.zeros_like(ladder[0][0], dtype=torch.bool)
-    for (smoothed, noise), sigma, width in zip(ladder, _DETECT_SIGMA, _WIDTHS_PX, strict=True):
+    for (smoothed, noise), sigma, width in zip(ladder, DETECT_SIGMA, WIDTHS_PX, strict=True):
         found |= smoothed > (sigma * noise) * border_noise(smoothed, width)
     return found
 
 
 def _levelled(ladder: Ladder, detected: torch.Tensor) -> Ladder:
-    """Take away the slow changes of the support, averaged between particles over `_SUPPORT_WIDTH_PX`."""
+    """Take away the slow changes of the support, averaged between particles over `SUPPORT_WIDTH_PX`."""
     from torch.nn import functional
 
     height, width = detected.shape
     taken = functional.max_pool2d(detected[None, None].float(), _SUPPORT_CELL_PX, ceil_mode=True)
     free = 1.0 - functional.max_pool2d(taken, 3, stride=1, padding=1)[0, 0]
     cells = functional.avg_pool2d(ladder[0][0][None, None], _SUPPORT_CELL_PX, ceil_mode=True, count_include_pad=False)
-    sigma = _SUPPORT_WIDTH_PX / _SUPPORT_CELL_PX
-    # the 0.1 lets the correction fade inside a particle wider than the average reaches
-    slow = smooth(cells[0, 0] * free, sigma) / (smooth(free, sigma) + 0.1)
+    sigma = SUPPORT_WIDTH_PX / _SUPPORT_CELL_PX
+    slow = smooth(cells[0, 0] * free, sigma) / (smooth(free, sigma) + FADING)
     full = functional.interpolate(slow[None, None], scale_factor=_SUPPORT_CELL_PX, mode="bilinear", align_corners=False)
     correction = full[0, 0, :height, :width]
     out = []
@@ -185,10 +191,10 @@ def _outline_level(contrast: torch.Tensor, typical: float) -> torch.Tensor:
     """Return the height at which each particle is cut: a share of the frame's typical contrast, kept near its own.
 
     Contrast in bright field follows thickness, so one level for the frame is one thickness for all outlines; what is
-    much fainter or darker than the rest is cut at `_OWN_SHARE` of its own contrast instead.
+    much fainter or darker than the rest is cut at `OWN_SHARE` of its own contrast instead.
     """
-    low, high = _OWN_SHARE
-    return (contrast * low).clamp(min=_OUTLINE_SHARE * typical).minimum(contrast * high)
+    low, high = OWN_SHARE
+    return (contrast * low).clamp(min=OUTLINE_SHARE * typical).minimum(contrast * high)
 
 
 def _contrast(image: torch.Tensor, detected: torch.Tensor, cells: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -211,7 +217,7 @@ def _sums(label: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     from torch.nn import functional
 
     cells = functional.avg_pool2d(values[None, None], _CELL_PX, ceil_mode=True, count_include_pad=False)[0, 0]
-    fixed = (cells.flatten() * _FIXED_POINT).round().long()
+    fixed = (cells.flatten() * FIXED_POINT).round().long()
     return torch.zeros(label.numel(), dtype=torch.int64, device=values.device).index_add_(0, label, fixed)
 
 

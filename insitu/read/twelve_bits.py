@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from insitu.runs.compiling import kernel
+from insitu.compiling import kernel
 
 if TYPE_CHECKING:
     import numpy as np

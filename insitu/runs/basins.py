@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 try:
-    from insitu.runs.compiling import kernel
+    from insitu.compiling import kernel
 except ImportError:  # no numba
 
     def kernel(function: Any) -> Any:  # type: ignore[misc]  # noqa: ANN401 - a decorator that does nothing

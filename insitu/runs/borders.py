@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from insitu.runs.compiling import kernel
+from insitu.compiling import kernel
 from insitu.runs.loops import step_kinds
 
 if TYPE_CHECKING:

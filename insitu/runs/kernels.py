@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu.compiling import kernel
 from insitu.runs.borders import border_steps
-from insitu.runs.compiling import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""How the loops over runs are compiled."""
+"""How loops over pixels, runs and particles are compiled."""
 
 from __future__ import annotations
 

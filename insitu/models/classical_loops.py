@@ -1,0 +1,132 @@
+"""The classical method on a CPU: the steps of `insitu.models.classical` in a few passes over the frame.
+
+The smoothed frames are kept as they are; levels and slow changes of the support are taken away in passing, and what
+belongs to a particle is decided per cell of 4×4 px. Results differ from the tensors' by the rounding of a float32.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from insitu.models import classical as method
+from insitu.models.background import border_factors, sample_stride, smooth_into, support_of
+from insitu.pixels import outlines, smoothing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.float32]
+
+_SLOW_CELLS = 2  # cells of 8 px, on which slow changes are averaged, hold so many cells a side
+
+
+def probability(flat: Image) -> Image:
+    """Particle probability of every pixel of a flattened frame (H, W), particles positive."""
+    ladder, most = _ladder(flat)
+    stride = sample_stride(flat.shape)
+    samples = ladder[:, ::stride, ::stride]
+    level, noise = _supports(samples)
+    slow = np.zeros([-(-n // (outlines.CELL * _SLOW_CELLS)) for n in flat.shape], np.float32)
+    count = outlines.stands_out(ladder, most, slow, level, *_bars(noise, flat.shape), method.CONTRAST_WIDTH)[0]
+    slow = _slow(ladder[0], level[0], count)
+    correction = outlines.slow_samples(slow, flat.shape, stride)
+    taken, noise = _supports(samples - level[:, None, None] - correction)
+    shift = level + taken
+    count, weight, square = outlines.stands_out(
+        ladder, most, slow, shift, *_bars(noise, flat.shape), method.CONTRAST_WIDTH
+    )
+    label, n = outlines.label_cells(count)
+    if n == 0:
+        return np.zeros(flat.shape, np.float32)
+    cut, place = _cuts(count, weight, square, label, n)
+    chosen = _widths(cut, noise)
+    faint = (cut > 0) & (chosen < 0)
+    if faint.any():
+        most = outlines.heights(ladder, slow, shift, noise, label, n)
+        best = most.argmax(axis=0)
+        width = best[place[faint]]
+        chosen[faint] = width
+        cut[faint] = np.minimum(cut[faint], 0.5 * noise[width] * most.max(axis=0)[place[faint]])
+    return outlines.probabilities(ladder, slow, shift, noise, chosen, cut, method.LOGISTIC_PER_SIGMA)
+
+
+def _ladder(flat: Image) -> tuple[Image, Image]:
+    """Return the frame at every width, float32 (K, H, W), and its largest value in each cell (K, h, w)."""
+    ladder = np.empty((len(method.WIDTHS_PX), *flat.shape), np.float32)
+    most = np.empty((len(ladder), *(-(-n // outlines.CELL) for n in flat.shape)), np.float32)
+    image = flat
+    steps = pairwise((0.0, *method.WIDTHS_PX))
+    for (before, width), out, highest in zip(steps, ladder, most, strict=True):
+        smooth_into(image, (width**2 - before**2) ** 0.5, out, highest)
+        image = out
+    return ladder, most
+
+
+def _supports(samples: Image) -> tuple[Image, Image]:
+    """Return level and noise of the support at each width, float32 (K,)."""
+    found = np.array([support_of(sample) for sample in samples], np.float32)
+    return np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1])
+
+
+def _bars(noise: Image, shape: tuple[int, int]) -> tuple[Image, Image, Image]:
+    """Return what must be exceeded at each width, and its factors near the borders."""
+    factors = [border_factors(width, *shape) for width in method.WIDTHS_PX]
+    rows, columns = (np.array([pair[axis] for pair in factors], np.float32) for axis in (0, 1))
+    return np.asarray(method.DETECT_SIGMA, np.float32) * noise, rows, columns
+
+
+def _slow(image: Image, level: np.float32, count: NDArray[np.int32]) -> Image:
+    """Return the slow changes of the support on cells of 8 px, averaged between particles."""
+    cells = (smoothing.block_means(image, outlines.CELL * _SLOW_CELLS) - level).astype(np.float32)
+    found = np.zeros(tuple(_SLOW_CELLS * n for n in cells.shape), np.bool_)
+    found[: count.shape[0], : count.shape[1]] = count > 0
+    blocks = found.reshape(cells.shape[0], _SLOW_CELLS, cells.shape[1], _SLOW_CELLS)
+    taken: NDArray[np.uint8] = np.asarray(blocks.any(axis=(1, 3)), np.uint8)
+    free = outlines.spread(taken) == 0
+    sigma = method.SUPPORT_WIDTH_PX / (outlines.CELL * _SLOW_CELLS)
+    above, below = np.empty_like(cells), np.empty_like(cells)
+    smooth_into(np.where(free, cells, np.float32(0.0)), sigma, above)
+    smooth_into(free.astype(np.float32), sigma, below)
+    slow: Image = above / (below + np.float32(method.FADING))
+    return slow
+
+
+def _cuts(
+    count: NDArray[np.int32],
+    weight: NDArray[np.float64],
+    square: NDArray[np.float64],
+    label: NDArray[np.int32],
+    n: int,
+) -> tuple[Image, NDArray[np.int32]]:
+    """Return the outline's level in each cell of a particle or beside one (0 elsewhere), and whose cell it is."""
+    first, second = (_sums(label, values, n) for values in (weight, square))
+    mean = (second / np.maximum(first, 1)).astype(np.float32)
+    mean[0] = 0.0
+    contrast = outlines.spread(mean[label])
+    inside = count > 0
+    order = np.argsort(contrast[inside], kind="stable")
+    pixels = np.cumsum(count[inside][order])
+    typical = contrast[inside][order][np.searchsorted(pixels, (pixels[-1] - 1) // 2, side="right")]
+    low, high = method.OWN_SHARE
+    least = np.maximum(contrast * np.float32(low), np.float32(method.OUTLINE_SHARE * float(typical)))
+    return np.minimum(least, contrast * np.float32(high)), outlines.spread(label)
+
+
+def _sums(label: NDArray[np.int32], values: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+    """Add up a value per cell for each label; fixed point, as the tensors do."""
+    inside = label > 0
+    fixed = np.rint(values[inside].astype(np.float32) * np.float32(method.FIXED_POINT))
+    # sums of integers below 2⁵³: float64 is exact
+    return np.bincount(label[inside], weights=fixed, minlength=n + 1).astype(np.int64)
+
+
+def _widths(cut: Image, noise: Image) -> NDArray[np.int8]:
+    """Return the smallest width at which the level of each cell stands clear of the noise, below 0 where none does."""
+    chosen = np.full(cut.shape, -1, np.int8)
+    for k in reversed(range(len(noise))):
+        chosen[cut >= np.float32(method.EDGE_SIGMA) * noise[k]] = k
+    chosen[cut <= 0] = -1
+    return chosen

@@ -1,0 +1,126 @@
+"""The compiled passes over a frame give what the slow obvious ones give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from insitu import pixels, prepare, segment
+from insitu.models import background, classical, inputs
+from insitu.models.classical import Classical
+from insitu.options import PrepareOptions, SegmentOptions
+from insitu.pixels import ascending, masks, median, outlines, smoothing
+from insitu.simulate import Simulation
+
+pytestmark = pytest.mark.skipif(not pixels.compiled(), reason="numba is absent")
+
+
+def noise(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 5000])
+def test_ascending_is_sort(size):
+    values = noise(size) * np.float32(10.0) ** np.random.default_rng(1).integers(-20, 20, size).astype(np.float32)
+    values[:: max(1, size // 3)] = [0.0, -np.inf, np.inf, -0.0][size % 4]
+    np.testing.assert_array_equal(ascending(values), np.sort(values))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31))
+def test_the_median_is_that_of_the_tensors(height, width, seed):
+    image = np.random.default_rng(seed).integers(0, 9, (height, width)).astype(np.float32)
+    out = np.empty_like(image)
+    median.median3(image, out)
+    np.testing.assert_array_equal(out, inputs.median3(torch.from_numpy(image[None]))[0].numpy())
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (64, 64), (61, 203), (17, 130)])
+@pytest.mark.parametrize("sigma", [1.0, 1.4142, 4.0, 6.0])
+def test_the_gaussian_and_its_largest_values(shape, sigma, monkeypatch):
+    image = torch.from_numpy(noise(shape))
+    most = np.full([-(-n // 4) for n in shape], np.nan, np.float32)
+    out = np.empty(shape, np.float32)
+    background.smooth_into(image.numpy(), sigma, out, most)
+    np.testing.assert_array_equal(out, background.smooth(image, sigma).numpy())
+    wide = np.full([4 * n for n in most.shape], -np.inf, np.float32)
+    wide[: shape[0], : shape[1]] = out
+    np.testing.assert_array_equal(most, wide.reshape(most.shape[0], 4, most.shape[1], 4).max(axis=(1, 3)))
+    monkeypatch.setattr(background, "compiled", lambda: False)
+    np.testing.assert_allclose(out, background.smooth(image, sigma).numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (40, 33), (300, 257), (2050, 70)])
+def test_surfaces_and_flattened_frames_are_those_of_the_tensors(shape, monkeypatch):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image = torch.from_numpy(noise(shape) * (1 + x.astype(np.float32) / shape[1]) + 1e-2 * y.astype(np.float32))
+    fast = [background.background(image), background.background(image, symmetric=True), background.flattened(image)]
+    monkeypatch.setattr(background, "compiled", lambda: False)
+    slow = [background.background(image), background.background(image, symmetric=True), background.flattened(image)]
+    for a, b in zip(fast, slow, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-4)
+
+
+@pytest.mark.parametrize("size", [1, 3, 16])
+def test_block_means(size):
+    image = noise((21, 35))
+    means = smoothing.block_means(image, size)
+    for i, j in np.ndindex(means.shape):
+        block = image[i * size : (i + 1) * size, j * size : (j + 1) * size]
+        np.testing.assert_allclose(means[i, j], block.mean(dtype=np.float64), atol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31))
+def test_cells_are_numbered_in_the_order_of_their_last_cells(height, width, seed):
+    cells = (np.random.default_rng(seed).random((height, width)) < 0.5).astype(np.int32)
+    label, n = outlines.label_cells(cells)
+    expected, count = ndimage.label(cells)
+    assert n == count
+    pairs = set(zip(label.ravel().tolist(), expected.ravel().tolist(), strict=True))
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    last = [np.flatnonzero(label.ravel() == k).max() for k in range(1, n + 1)]
+    assert last == sorted(last)
+
+
+@pytest.mark.parametrize(
+    ("shape", "particles", "dose"), [((301, 203), 20, 60.0), ((260, 516), 40, 10.0), ((256, 256), 0, 25.0)]
+)
+def test_masks_of_the_classical_method_are_those_of_the_tensors(shape, particles, dose, monkeypatch):
+    frame = Simulation(shape=shape, frames=1, particles=particles, seed=3, dose_e_per_px=dose).frame(0)
+    options = PrepareOptions()
+    ready = prepare.prepare(frame[None], options, prepare.reference([(0, frame)], options))
+    fast = segment.segment(ready, Classical(), SegmentOptions())[0].runs
+    for module in (background, classical, segment):
+        monkeypatch.setattr(module, "compiled", lambda: False)
+    slow = segment.segment(ready, Classical(), SegmentOptions())[0].runs
+    assert (len(slow) > 0) == (particles > 0)
+    for name in ("row", "start", "stop", "intensity_sum"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name))
+    np.testing.assert_allclose(fast.probability_sum, slow.probability_sum, atol=64, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0.0, 0.9])
+def test_runs_of_a_probability_are_those_of_the_tensors(seed, monkeypatch):
+    image = np.random.default_rng(0).random((2, 37, 83)).astype(np.float32)
+    image[0, 3, 4] = np.nan
+    ready = prepare.Prepared(input=torch.from_numpy(image), counts=np.arange(image.size).reshape(image.shape))
+
+    class Given:
+        name, threshold, multiple = "given", 0.6, 1
+        probabilities = staticmethod(lambda images: images)
+
+    Given.seed = seed
+    fast = segment.segment(ready, Given(), SegmentOptions())
+    monkeypatch.setattr(segment, "compiled", lambda: False)
+    for one, other in zip(fast, segment.segment(ready, Given(), SegmentOptions()), strict=True):
+        for name in ("row", "start", "stop", "intensity_sum", "probability_sum"):
+            np.testing.assert_array_equal(getattr(one.runs, name), getattr(other.runs, name))
+
+
+def test_nan_is_not_above():
+    np.testing.assert_array_equal(masks.above(np.array([[np.nan, 0.6, 0.5]], np.float32), np.float32(0.5)), [[0, 1, 0]])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from insitu.errors import CommandError
 from insitu.intake import Intake, Selection
+from insitu.lanes import number_of_lanes
 from insitu.measure import measure
 from insitu.progress import Stopwatch
 from insitu.runs import components
@@ -75,6 +76,7 @@ class Engine:
             message = f"no frames to analyse: '{reader.info.path}' has {reader.info.n_frames}"
             raise CommandError(message, "choose frames that exist: --frames START:STOP:STEP")
         options = settings.segment
+        self.watch = Stopwatch()
         read = settings.read
         self.intake = Intake(
             reader,
@@ -84,13 +86,13 @@ class Engine:
             prefetch=read.prefetch_frames,
             on_bad=read.on_bad,
             batch_s=1e-3 * read.batch_ms,
+            watch=self.watch,
         )
         prepare = settings.prepare
         if reference is None:
             frames = self.intake.reference(prepare.reference_frames, self.total)
             reference = preparing.reference(frames, prepare, options.polarity)
         self.reference = reference
-        self.watch = Stopwatch()
         self.tracker = Tracker(settings.link, settings.events, self.region[2:], self.selection.step, settings.measure)
 
     @cached_property
@@ -114,6 +116,11 @@ class Engine:
         _, _, height, width = self.region
         side = self.settings.prepare.bin
         return models.remarks(self.model, (height // side, width // side))
+
+    @cached_property
+    def lanes(self) -> int:
+        """How many frames (batches on a GPU) are worked on at a time; it changes no result."""
+        return number_of_lanes(self.settings.segment.lanes, self.device)
 
     def results(
         self, first_plane: int = 0, *, images: bool = True, idle: Callable[[], None] | None = None
@@ -142,16 +149,18 @@ class Engine:
         `results`.
         """
         total = self.total if stop_plane is None else stop_plane
-        # however this ends, the reader's thread has ended when it returns: nobody reads from a source that is closed
-        with closing(self.intake.batches(first_plane, total)) as batches:
+        _ = self.model  # loaded once, before lanes ask for it
+        # however this ends, its threads have ended when it returns: nobody reads from a source that is closed
+        with closing(self.intake.batches(first_plane, total, self._measured, self.lanes)) as batches:
             while True:
                 with self.watch.stage("wait for frames"):
-                    batch = next(batches, None)
+                    batch, found = next(batches, (None, None))
                 if batch is None:
                     return
                 if idle is not None and not batch.frames:
                     idle()
-                yield from self._measured(batch, images=images)
+                for one in found or ():
+                    yield one if images else replace(one, frame=replace(one.frame, image=None))
 
     def tracked(self, frames: Iterable[Analysed]) -> Generator[FrameResult]:
         """Yield one result per analysed frame, in frame order; see `results`."""
@@ -164,7 +173,8 @@ class Engine:
             yield from final
         yield from self.tracker.flush()
 
-    def _measured(self, batch: FrameBatch, *, images: bool) -> Iterator[Analysed]:
+    def _measured(self, batch: FrameBatch) -> list[Analysed]:
+        """Do all that concerns the frames of a batch by themselves; on any thread, in any order."""
         from insitu.prepare import prepare
         from insitu.segment import segment
 
@@ -174,15 +184,16 @@ class Engine:
                 prepared = prepare(batch.images[: batch.used], self.settings.prepare, self.reference, self.device)
             with self.watch.stage("segment"):
                 segmented = iter(segment(prepared, self.model, self.settings.segment))
+        done = []
         for frame in batch.frames:
             if frame.status != "ok":
-                yield Analysed(frame, None)
+                done.append(Analysed(frame, None))
                 continue
             found = next(segmented)
             with self.watch.stage("measure"):
                 measured = measure(components(found.runs), self.settings.measure)
-            seen = frame if images else replace(frame, image=None)
-            yield Analysed(seen, measured, found.threshold, (*frame.flags, *found.flags))
+            done.append(Analysed(frame, measured, found.threshold, (*frame.flags, *found.flags)))
+        return done
 
 
 def region(shape: tuple[int, int], crop: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:
@@ -219,5 +230,6 @@ def identity(engine: Engine) -> dict[str, Any]:
         "device": engine.device.partition(":")[0],
         "precision": options.precision,
         "batch": options.batch,
+        "threads": 1,  # of a frame; the last bits of a network's sums depend on them
         "versions": {name: version(name) for name in packages},
     }

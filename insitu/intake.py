@@ -1,8 +1,8 @@
 """From an opened source to batches of frames: the reader thread, its slots, and the account of every frame.
 
 Frames come out in timeline order, each exactly once, as `ok`, `bad` (with the reason) or `missing`. Slots are
-allocated once and reused; when none is free the reader waits, so nothing is ever dropped.
-The only threads of the engine are here.
+allocated once and reused; when none is free the reader waits, so nothing is ever dropped. What is to be done with a
+batch can be begun as soon as it is read, on lanes beside each other (`insitu.lanes`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.errors import BadFrame, CommandError, EndOfSource, InputError
+from insitu.lanes import Lanes
+from insitu.progress import Stopwatch
 from insitu.read import judge
 from insitu.read.calibration import GIVEN_FPS
 from insitu.read.watch.live import is_live
 from insitu.types import Frame, Header
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -74,6 +77,7 @@ class FrameBatch:
 
 
 _NOTHING = FrameBatch((), np.empty((0, 0, 0)), 0)
+_QUEUED = 2  # slots that wait for a lane, or for the thread that takes the results, besides those in the lanes
 
 
 class Intake:
@@ -92,6 +96,8 @@ class Intake:
     on_bad : {"skip", "stop"}
     batch_s : float
         Of a source that is still being filled: longest time in s from the first frame of a batch to its end.
+    watch : Stopwatch, optional
+        Told how long reading takes, how long it waits for a slot, and how many slots wait for what.
     """
 
     def __init__(
@@ -104,14 +110,16 @@ class Intake:
         prefetch: int = 8,
         on_bad: str = "skip",
         batch_s: float = 0.1,
+        watch: Stopwatch | None = None,
     ) -> None:
+        self._watch = watch or Stopwatch()
         self._reader = reader
         self._live = reader if is_live(reader) else None
         self._batch_s = batch_s
         self._calibration = calibration
         self._selection = selection
         self._batch = batch
-        self._slots = max(2, -(-prefetch // batch) + 1)
+        self._ahead = -(-prefetch // batch)
         self._on_bad = on_bad
         self._held: dict[int, Frame] = {}
         self._rate_given = calibration.s_source == GIVEN_FPS
@@ -165,22 +173,31 @@ class Intake:
                 break
         return [(f.index, f.image) for f in self._held.values() if f.image is not None]
 
-    def batches(self, first_plane: int, total: int | None) -> Generator[FrameBatch]:
-        """Yield batches from plane `first_plane` on; a batch's slot is reused once the next one is asked for.
+    def batches(
+        self,
+        first_plane: int,
+        total: int | None,
+        work: Callable[[FrameBatch], Any] | None = None,
+        lanes: int = 1,
+    ) -> Generator[tuple[FrameBatch, Any]]:
+        """Yield batches from plane `first_plane` on, each with what `work` made of it (None without).
 
-        While a source that is still being filled gives nothing, a batch without frames comes every `batch_s`.
+        A batch's slot is reused once the next one is asked for. `work` is done on `lanes` threads while earlier batches
+        are looked at; what it raises is raised here, in its turn. While a source that is still being filled gives
+        nothing, a batch without frames comes every `batch_s`.
         """
         height, width = self._reader.info.shape
         free: queue.Queue[NDArray[Any]] = queue.Queue()
-        ready: queue.Queue[FrameBatch | BaseException | None] = queue.Queue()
-        for _ in range(self._slots):
+        ready: queue.Queue[tuple[FrameBatch, Future[Any] | None] | BaseException | None] = queue.Queue()
+        for _ in range(max(self._ahead, lanes) + _QUEUED):
             free.put(np.empty((self._batch, height, width), self._reader.info.dtype))
         stopped = threading.Event()
+        crew = Lanes(work, lanes) if work else None
 
         def read_ahead() -> None:
             try:
                 for batch in self._fill(first_plane, total, free, stopped):
-                    ready.put(batch)
+                    ready.put((batch, crew.put(batch) if crew else None))
                 ready.put(None)
             except BaseException as error:
                 ready.put(error)
@@ -189,23 +206,25 @@ class Intake:
         thread.start()
         try:
             while (item := self._next(ready)) is not None:
-                if item is _NOTHING:
-                    yield item
-                    continue
                 if isinstance(item, BaseException):
                     raise item
-                yield item
-                free.put(item.images)
+                batch, done = item
+                self._watch.gauge("frames read ahead", ready.qsize() * self._batch)
+                yield batch, done.result() if done else None
+                if batch is not _NOTHING:
+                    free.put(batch.images)
         finally:
             stopped.set()
             free.put(np.empty((0, 0, 0), self._reader.info.dtype))
             thread.join()
+            if crew:
+                crew.close()
 
-    def _next(self, ready: queue.Queue[FrameBatch | BaseException | None]) -> FrameBatch | BaseException | None:
+    def _next(self, ready: queue.Queue[Any]) -> Any:  # noqa: ANN401 - an item of the queue
         try:
             return ready.get(timeout=None if self._live is None else self._batch_s)
         except queue.Empty:
-            return _NOTHING
+            return _NOTHING, None
 
     def _comes(self, plane: int, slot: NDArray[Any], began: float | None, stopped: threading.Event) -> bool:
         """Wait for a frame of a source that is still being filled; False where the batch that `began` must not wait."""
@@ -225,7 +244,8 @@ class Intake:
         plane = first
         ended = False
         while not ended and (total is None or plane < total):
-            slot = free.get()
+            with self._watch.stage("read: wait for a slot"):
+                slot = free.get()
             if stopped.is_set():
                 return
             frames: list[Frame] = []
@@ -236,7 +256,8 @@ class Intake:
                 if plane not in self._held and not self._comes(plane, slot[used], began, stopped):
                     break
                 try:
-                    frame = self.frame(plane, slot[used])
+                    with self._watch.stage("read"):
+                        frame = self.frame(plane, slot[used])
                 except EndOfSource:
                     ended = True
                     break

@@ -63,6 +63,12 @@ class SegmentOptions:
     ] = None
     batch: Annotated[int, Doc("Frames per network call; the tail batch is padded to it.", ge=1, le=256)] = 1
     precision: Annotated[Literal["float32", "bfloat16"], Doc("Arithmetic of the network.")] = "float32"
+    lanes: Annotated[
+        int,
+        Doc(
+            "Frames (batches on a GPU) worked on at a time, each on one core; 0 = as many as are of use.", ge=0, le=256
+        ),
+    ] = 0
     device: Annotated[str, Doc("auto, cpu, cuda or cuda:N.")] = "auto"
     reuse_memory: Annotated[
         bool, Doc("Keep freed memory in the process (glibc): 3–6 times faster on a CPU, same bits.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -116,28 +116,11 @@ def process(
         keep_large_blocks()
     reader = open_source(source)
     try:
-        with threads_as_stored(out, resume=resume):
-            engine = Engine(reader, settings, selection, stored_reference(out) if resume else None)
-            with run_folder(engine, source, out, resume=resume, overwrite=overwrite) as folder:
-                return drive(engine, folder, began, Hooks(progress, on_result, stop))
+        engine = Engine(reader, settings, selection, stored_reference(out) if resume else None)
+        with run_folder(engine, source, out, resume=resume, overwrite=overwrite) as folder:
+            return drive(engine, folder, began, Hooks(progress, on_result, stop))
     finally:
         reader.close()
-
-
-@contextmanager
-def threads_as_stored(out: Path, *, resume: bool) -> Iterator[None]:
-    """Compute with as many threads as the run that is resumed: the last bits of a network's sums depend on them."""
-    import torch
-
-    from insitu.store.about import read_about
-
-    own = torch.get_num_threads()
-    stored = (read_about(out) or {}).get("identity", {}).get("threads") if resume else None
-    torch.set_num_threads(stored or own)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(own)
 
 
 def drive(
@@ -333,8 +316,6 @@ def run_folder(
     same: dict[str, Any] | None = None,
 ) -> RunFolder:
     """Create or resume the run folder of an engine; `same` is what must be equal (default: what this process is)."""
-    import torch
-
     from insitu.store.commit import RunFolder
 
     y0, x0, height, width = engine.region
@@ -351,7 +332,7 @@ def run_folder(
     )
     about = {
         "source": {"fingerprint": engine.reader.fingerprint() if is_live(engine.reader) else fingerprint(source, out)},
-        "identity": same or identity(engine) | {"threads": torch.get_num_threads()},
+        "identity": same or identity(engine),
         "reference": asdict(engine.reference),
         "host": {"machine": platform.machine(), "system": platform.platform(), "python": platform.python_version()},
         "selection": asdict(engine.selection),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from contextlib import contextmanager
@@ -59,23 +60,46 @@ class RunSummary:
 
 
 class Stopwatch:
-    """CPU and wall seconds per stage, for ``run.json`` and ``--debug``."""
+    """CPU and wall seconds per stage, and how full the queues are, for ``run.json``, ``--debug`` and ``--profile``.
+
+    May be used from several threads.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.seconds: dict[str, list[float]] = {}
+        self._gauges: dict[str, list[float]] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a block under `name`."""
+        """Time a block under `name`: wall time, and CPU time of this thread."""
         wall, cpu = time.perf_counter(), time.thread_time()
-        yield
-        spent = self.seconds.setdefault(name, [0.0, 0.0])
-        spent[0] += time.perf_counter() - wall
-        spent[1] += time.thread_time() - cpu
+        try:
+            yield
+        finally:
+            wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
+            with self._lock:
+                spent = self.seconds.setdefault(name, [0.0, 0.0])
+                spent[0] += wall
+                spent[1] += cpu
+
+    def gauge(self, name: str, value: float) -> None:
+        """Note what is in a queue now."""
+        with self._lock:
+            seen = self._gauges.setdefault(name, [0.0, 0.0, 0.0])
+            seen[0] += 1
+            seen[1] += value
+            seen[2] = max(seen[2], value)
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Return ``{stage: {"wall_s": …, "cpu_s": …}}``; CPU is that of the pipeline's own thread."""
-        return {k: {"wall_s": round(v[0], 3), "cpu_s": round(v[1], 3)} for k, v in self.seconds.items()}
+        """Return ``{stage: {"wall_s": …, "cpu_s": …}}``, summed over the threads that do it."""
+        with self._lock:
+            return {k: {"wall_s": round(v[0], 3), "cpu_s": round(v[1], 3)} for k, v in self.seconds.items()}
+
+    def queues(self) -> dict[str, dict[str, float]]:
+        """Return ``{queue: {"mean": …, "most": …}}``."""
+        with self._lock:
+            return {k: {"mean": round(v[1] / v[0], 2), "most": v[2]} for k, v in self._gauges.items()}
 
 
 class Rate:

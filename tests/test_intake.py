@@ -46,7 +46,7 @@ class Played:
 
 def taken(intake, first=0, total=None):
     rows = []
-    for batch in intake.batches(first, total):
+    for batch, _ in intake.batches(first, total):
         pixels = iter(batch.images[: batch.used])
         for frame in batch.frames:
             value = int(next(pixels)[1, 1]) if frame.status == "ok" else None
@@ -171,7 +171,7 @@ def test_a_fault_of_the_reader_reaches_the_consumer():
 
 def test_leaving_early_stops_the_reader_thread():
     intake = Intake(Played([5] * 1000, delay=0.001), Calibration(), Selection(), prefetch=4)
-    for batch in intake.batches(0, 1000):
+    for batch, _ in intake.batches(0, 1000):
         if batch.frames[0].index == 3:
             break
     assert not any(t.name == "insitu-reader" for t in threading.enumerate())

@@ -111,7 +111,7 @@ def read_plan(out: Path) -> Plan | None:
         ) from None
 
 
-def make_plan(engine: Engine, source: str | os.PathLike[str], out: Path, threads: int, range_frames: int) -> Plan:
+def make_plan(engine: Engine, source: str | os.PathLike[str], out: Path, range_frames: int) -> Plan:
     """Return the plan of a run.
 
     Raises
@@ -135,7 +135,7 @@ def make_plan(engine: Engine, source: str | os.PathLike[str], out: Path, threads
         planes=engine.total,
         range_frames=range_frames,
         reference=plain(asdict(engine.reference)),
-        same=plain(identity(engine) | {"threads": threads}),
+        same=plain(identity(engine)),
         worker=worker_facts(engine.device),
         fingerprint=plain(fingerprint(source, out)),
     )

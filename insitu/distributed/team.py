@@ -18,7 +18,7 @@ from insitu.distributed.plan import make_plan, range_frames, read_plan
 from insitu.distributed.work import Task
 from insitu.engine import Analysed, Engine
 from insitu.errors import CommandError, SourceStopped
-from insitu.pipeline import Hooks, drive, run_folder, stored_reference, threads_as_stored
+from insitu.pipeline import Hooks, drive, run_folder, stored_reference
 from insitu.progress import Rate
 from insitu.read import open_source
 from insitu.store.disk import Disk
@@ -255,10 +255,9 @@ def opened(source: str, out: Path, orders: Orders, jobs: int) -> Iterator[tuple[
     """
     reader = open_source(source)
     try:
-        with threads_as_stored(out, resume=orders.resume):
-            reference = stored_reference(out) if orders.resume else None
-            engine = Engine(reader, orders.settings, orders.selection, reference)
-            plan = _planned(engine, source, out, orders, jobs)
+        reference = stored_reference(out) if orders.resume else None
+        engine = Engine(reader, orders.settings, orders.selection, reference)
+        plan = _planned(engine, source, out, orders, jobs)
         resume, overwrite = orders.resume, orders.overwrite
         with run_folder(engine, source, out, resume=resume, overwrite=overwrite, same=plan.same) as folder:
             if not folder.finished:
@@ -270,14 +269,12 @@ def opened(source: str, out: Path, orders: Orders, jobs: int) -> Iterator[tuple[
 
 def _planned(engine: Engine, source: str, out: Path, orders: Orders, jobs: int) -> Plan:
     """Return the plan of a run: the one it has where that is to be kept, else a new one with the ranges it has."""
-    import torch
-
     before = read_plan(out) if orders.resume else None
     if orders.planned and before is not None:
         return before
     shard = orders.settings.store.shard_frames
     frames = orders.range_frames or range_frames(engine.total or 0, jobs, shard)
-    plan = make_plan(engine, source, out, torch.get_num_threads(), frames)
+    plan = make_plan(engine, source, out, frames)
     if before is not None and before.key == plan.key:
         return replace(plan, range_frames=before.range_frames)
     return plan

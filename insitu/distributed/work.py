@@ -146,8 +146,6 @@ def _plan(task: Task) -> Plan:
 
 def _opened(plan: Plan, out: Path, slot: int) -> Engine:
     """Open the movie of a plan, or refuse."""
-    import torch
-
     if plan.worker != (own := worker_facts("cpu")) and plan.same["device"] == "cpu":
         raise _refusal(plan.worker, own)
     if not _there(plan.source):
@@ -155,7 +153,6 @@ def _opened(plan: Plan, out: Path, slot: int) -> Engine:
             f"worker {here()} does not find the movie '{plan.source}'",
             "the movie and OUT must have the same path on every machine: use a disk that all of them share",
         )
-    torch.set_num_threads(plan.same["threads"])
     settings = _settings(plan, slot)
     if settings.segment.reuse_memory:
         keep_large_blocks()
@@ -181,12 +178,15 @@ def _settings(plan: Plan, slot: int) -> Settings:
         import torch
 
         device = f"cuda:{slot % max(1, torch.cuda.device_count())}"
-    return load(given={k: (v, "plan") for k, v in plan.values().items()}).replace({"segment.device": device}, "plan")
+    settings = load(given={k: (v, "plan") for k, v in plan.values().items()})
+    # the workers share the cores: one frame at a time each
+    lanes = settings.segment.lanes or (1 if device == "cpu" else 0)
+    return settings.replace({"segment.device": device, "segment.lanes": lanes}, "plan")
 
 
 def _check(engine: Engine, plan: Plan, out: Path) -> None:
     """Refuse what would not give the same bytes."""
-    own = plain(identity(engine) | {"threads": plan.same["threads"]})
+    own = plain(identity(engine))
     if own != plan.same:
         raise _refusal(plan.same, own)
     if (facts := worker_facts(engine.device)) != plan.worker:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # settings that change how a run is done, not what it gives: a resumed run may have others
 FREE_SETTINGS = (
     "store.unit_frames", "store.unit_ms", "store.fsync", "read.prefetch_frames", "read.batch_ms", "read.on_bad",
+    "segment.lanes",
     "segment.device",  # how it was asked for: the device itself is compared under "identity"
 )  # fmt: skip
 

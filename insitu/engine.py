@@ -149,9 +149,12 @@ class Engine:
         `results`.
         """
         total = self.total if stop_plane is None else stop_plane
+        from insitu.prepare import slots
+
         _ = self.model  # loaded once, before lanes ask for it
+        slot = slots(self.device)
         # however this ends, its threads have ended when it returns: nobody reads from a source that is closed
-        with closing(self.intake.batches(first_plane, total, self._measured, self.lanes)) as batches:
+        with closing(self.intake.batches(first_plane, total, self._measured, self.lanes, slot)) as batches:
             while True:
                 with self.watch.stage("wait for frames"):
                     batch, found = next(batches, (None, None))
@@ -176,14 +179,15 @@ class Engine:
     def _measured(self, batch: FrameBatch) -> list[Analysed]:
         """Do all that concerns the frames of a batch by themselves; on any thread, in any order."""
         from insitu.prepare import prepare
-        from insitu.segment import segment
+        from insitu.segment import own_stream, segment
 
         segmented: Iterator[Segmented] = iter(())
         if batch.used:
-            with self.watch.stage("prepare"):
-                prepared = prepare(batch.images[: batch.used], self.settings.prepare, self.reference, self.device)
-            with self.watch.stage("segment"):
-                segmented = iter(segment(prepared, self.model, self.settings.segment))
+            with own_stream(self.device):
+                with self.watch.stage("prepare"):
+                    prepared = prepare(batch.images[: batch.used], self.settings.prepare, self.reference, self.device)
+                with self.watch.stage("segment"):
+                    segmented = iter(segment(prepared, self.model, self.settings.segment))
         done = []
         for frame in batch.frames:
             if frame.status != "ok":
@@ -221,6 +225,8 @@ def identity(engine: Engine) -> dict[str, Any]:
     """
     from importlib.metadata import version
 
+    from insitu.segment import resolve_precision
+
     options = engine.settings.segment
     packages = ("torch", "numpy", "scipy", "zarr", "numcodecs", "pyarrow")
     card = getattr(engine.model, "card", {})
@@ -228,7 +234,7 @@ def identity(engine: Engine) -> dict[str, Any]:
         "model": engine.model.name,
         "weights": {key: card.get(key) for key in ("sha256", "threshold", "seed")} if card else None,
         "device": engine.device.partition(":")[0],
-        "precision": options.precision,
+        "precision": resolve_precision(options.precision, engine.device, engine.model),
         "batch": options.batch,
         "threads": 1,  # of a frame; the last bits of a network's sums depend on them
         "versions": {name: version(name) for name in packages},

@@ -179,18 +179,19 @@ class Intake:
         total: int | None,
         work: Callable[[FrameBatch], Any] | None = None,
         lanes: int = 1,
+        allocate: Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]] = np.empty,
     ) -> Generator[tuple[FrameBatch, Any]]:
         """Yield batches from plane `first_plane` on, each with what `work` made of it (None without).
 
-        A batch's slot is reused once the next one is asked for. `work` is done on `lanes` threads while earlier batches
-        are looked at; what it raises is raised here, in its turn. While a source that is still being filled gives
-        nothing, a batch without frames comes every `batch_s`.
+        A batch's slot, made by `allocate`, is reused once the next one is asked for. `work` is done on `lanes` threads
+        while earlier batches are looked at; what it raises is raised here, in its turn. While a source that is still
+        being filled gives nothing, a batch without frames comes every `batch_s`.
         """
         height, width = self._reader.info.shape
         free: queue.Queue[NDArray[Any]] = queue.Queue()
         ready: queue.Queue[tuple[FrameBatch, Future[Any] | None] | BaseException | None] = queue.Queue()
         for _ in range(max(self._ahead, lanes) + _QUEUED):
-            free.put(np.empty((self._batch, height, width), self._reader.info.dtype))
+            free.put(allocate((self._batch, height, width), self._reader.info.dtype))
         stopped = threading.Event()
         crew = Lanes(work, lanes) if work else None
 

@@ -62,7 +62,18 @@ class SegmentOptions:
         ),
     ] = None
     batch: Annotated[int, Doc("Frames per network call; the tail batch is padded to it.", ge=1, le=256)] = 1
-    precision: Annotated[Literal["float32", "bfloat16"], Doc("Arithmetic of the network.")] = "float32"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Doc("Arithmetic of a network; auto: bfloat16 where the processor has it. What is taken is recorded."),
+    ] = "auto"
+    preview: Annotated[
+        int,
+        Doc(
+            "Segment means over blocks of so many px a side: a quick look, every frame flagged, never for sizes.",
+            ge=1,
+            le=8,
+        ),
+    ] = 1
     lanes: Annotated[
         int,
         Doc(

@@ -10,6 +10,7 @@ import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -360,6 +361,9 @@ def _metrics(engine: Engine, seen: Progress, began: float, hooks: Hooks) -> dict
         "frames_analysed": done,
         "frames_per_s": round(done / seconds, 2) if seconds > 0 else None,
         "rss_MB": round(rss / 1e6, 1),
+        "bytes_read": done * engine.reader.info.dtype.itemsize * prod(engine.reader.info.shape),
+        "lanes": engine.__dict__.get("lanes"),  # none where the frames were analysed elsewhere
         "stages": engine.watch.summary(),
+        "queues": engine.watch.queues(),
         **(hooks.metrics() if hooks.metrics else {}),
     }

@@ -17,7 +17,7 @@ from insitu.pixels import ascending, compiled
 from insitu.types import Prepared, Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -116,7 +116,11 @@ def prepare(
     import torch
 
     offset = reference.level if images.dtype.itemsize >= 4 else 0.0
-    image = _binned(images, options, device, offset)
+    if str(device) != "cpu" and images.dtype.itemsize < 4 and images.dtype.isnative:
+        raw = uploaded(_cropped(images, options), device)
+        image, counts = _averaged(_as_float(raw), options), summed(raw, options.bin)
+    else:
+        image, counts = _binned(images, options, device, offset), _counts(images, options, device)
     sign, step = _SIDES[reference.polarity], _count_step(images.dtype, options)
     for frame in image:
         level, scale = _level_and_scale(_sample(frame, step), sign)
@@ -124,7 +128,7 @@ def prepare(
     if images.dtype.kind == "f":
         torch.nan_to_num_(image, nan=0.0, posinf=0.0, neginf=0.0)
     y0, x0, _, _ = _region(images.shape[-2:], options)
-    return Prepared(input=image, counts=_counts(images, options, device), origin=(y0, x0), bin=options.bin)
+    return Prepared(input=image, counts=counts, origin=(y0, x0), bin=options.bin)
 
 
 def _region(shape: tuple[int, ...], options: PrepareOptions) -> tuple[int, int, int, int]:
@@ -153,21 +157,78 @@ def _cropped(images: NDArray[Any], options: PrepareOptions) -> NDArray[Any]:
 def _binned(images: NDArray[Any], options: PrepareOptions, device: str | torch.device, offset: float) -> torch.Tensor:
     """Return float32 (B, h, w): counts - offset, median-filtered where asked for, averaged over bin×bin pixels."""
     import torch
-    from torch.nn import functional
-
-    from insitu.models.inputs import median3
 
     cropped = _cropped(images, options)
     # 32-bit counts exceed float32's 24 bits: take the level away while they are still exact.
     exact = cropped.astype(np.float64) - offset if images.dtype.itemsize >= 4 else cropped
-    if device == "cpu" or images.dtype.itemsize >= 4 or not images.dtype.isnative:
-        image = torch.from_numpy(np.array(exact, dtype=np.float32, order="C")).to(device)
-    else:  # the camera's own dtype crosses the bus: half or a quarter of the bytes
-        image = torch.from_numpy(np.array(exact, order="C")).to(device).to(torch.float32)
+    image = torch.from_numpy(np.array(exact, dtype=np.float32, order="C")).to(device)
+    return _averaged(image, options, finite=images.dtype.kind in "iu")
+
+
+def _averaged(image: torch.Tensor, options: PrepareOptions, *, finite: bool = True) -> torch.Tensor:
+    """Take hot pixels away where asked for, and average over bin×bin pixels; `image` may be written to."""
+    from torch.nn import functional
+
+    from insitu.models.inputs import median3
+
     if options.hot_pixels == "median":
-        loops = image.device.type == "cpu" and images.dtype.kind in "iu" and compiled()
+        loops = image.device.type == "cpu" and finite and compiled()
         image = _median_on_cpu(image) if loops else median3(image)
     return functional.avg_pool2d(image.unsqueeze(1), options.bin).squeeze(1) if options.bin > 1 else image
+
+
+def uploaded(images: NDArray[Any], device: str | torch.device) -> torch.Tensor:
+    """Return frames of 8 or 16 bit on the device in the camera's own dtype: half or a quarter of a float's bytes.
+
+    From a pinned slot (`pinned`) the copy runs on the current stream while the host goes on; the slot must not be
+    written to before that stream is done.
+    """
+    import torch
+
+    whole = images if images.flags.c_contiguous and images.flags.writeable else np.array(images, order="C")
+    return torch.from_numpy(whole).to(device, non_blocking=True)
+
+
+def _as_float(raw: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return raw.to(torch.float32) if raw.dtype.is_floating_point else _as_int(raw).to(torch.float32)
+
+
+def _as_int(raw: torch.Tensor) -> torch.Tensor:
+    """Return int32; torch has few operations for uint16, so its bits are read as signed and masked."""
+    import torch
+
+    if raw.dtype == torch.uint16:
+        return raw.view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF)
+    return raw.to(torch.int32)
+
+
+def summed(raw: torch.Tensor, side: int) -> torch.Tensor:
+    """Sum counts of 8 or 16 bit, on their device, over side×side pixels in a type that cannot overflow."""
+    import torch
+
+    # 16×16 px of 65 535 stay below 2³¹
+    wide = raw.to(torch.float64) if raw.dtype.is_floating_point else _as_int(raw)
+    if side == 1:
+        return wide
+    frames, height, width = wide.shape
+    blocks = wide.reshape(frames, height // side, side, width // side, side)
+    return blocks.sum(dim=(2, 4), dtype=torch.float64 if raw.dtype.is_floating_point else torch.int64)
+
+
+def slots(device: str) -> Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]:
+    """Return what makes the slots that frames are read into: page-locked memory where they go to a GPU."""
+    return pinned if device.startswith("cuda") else np.empty
+
+
+def pinned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an empty array in page-locked memory, from which a GPU copies without the processor's help."""
+    import torch
+
+    size = int(np.prod(shape)) * dtype.itemsize
+    locked: NDArray[Any] = torch.empty(size, dtype=torch.uint8, pin_memory=torch.cuda.is_available()).numpy()
+    return locked.view(dtype).reshape(shape)
 
 
 def _counts(images: NDArray[Any], options: PrepareOptions, device: str | torch.device) -> Any:  # noqa: ANN401 - array or tensor

@@ -6,13 +6,17 @@ is padded by repeating its last frame), so that a mask depends neither on how a 
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from insitu.errors import CommandError
+from insitu.models.batching import halved, largest_batch
 from insitu.models.inputs import seen
 from insitu.pixels import compiled
 from insitu.types import Segmented
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 # Probabilities are summed as integers round(65535 p): no order of summation can change them.
 PROBABILITY_STEPS = 65_535
+_OWN = threading.local()
+PREVIEW = "preview: outlines are coarse, not for sizes"
 
 
 def resolve_device(name: str) -> str:
@@ -53,6 +59,30 @@ def resolve_device(name: str) -> str:
     return f"cuda:{int(number or 0)}"
 
 
+def resolve_precision(name: str, device: str, model: Model) -> str:
+    """Return the arithmetic that a model computes in: ``"float32"`` or ``"bfloat16"``.
+
+    ``auto`` is bfloat16 for a network where the processor multiplies in it (masks differ from float32's by less than
+    2e-4 of the pixels, see docs/performance.md), and float32 for everything else: a method without weights measures
+    noise in steps that bfloat16 does not have.
+    """
+    if name != "auto":
+        return name
+    if not getattr(model, "reduced", False):
+        return "float32"
+    return "bfloat16" if not device.startswith("cpu") or cpu_has_bfloat16() else "float32"
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16 (AVX-512 BF16, AMX, Arm BF16)."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
+    except OSError:
+        return False
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
 def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[Segmented]:
     """Find the particles' pixels in a batch of frames.
 
@@ -76,15 +106,65 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
     threshold = options.threshold if options.threshold is not None else float(getattr(model, "threshold", 0.5))
     seed = float(getattr(model, "seed", 0.0))
     images = seen(prepared, str(getattr(model, "sees", "prepared")))
-    step = 1 if images.device.type == "cpu" else options.batch
     found: list[Segmented] = []
-    with torch.inference_mode(), _arithmetic(images.device.type, options.precision):
-        for first in range(0, len(images), step):
-            chunk = images[first : first + step]
-            probability = _probabilities(model, _padded_batch(chunk, step))[: len(chunk)]
-            counts = prepared.counts[first : first + len(chunk)]
-            found += _runs(probability, counts, threshold, seed, prepared)
-    return found
+    precision = resolve_precision(options.precision, images.device.type, model)
+    with torch.inference_mode(), _arithmetic(images.device.type, precision):
+        step = largest_batch(model, _batch_shape(images.device.type, options))
+        flags: tuple[str, ...] = ()
+        while len(found) < len(images):
+            chunk = images[len(found) : len(found) + step]
+            try:
+                coarse = _blocks(_padded_batch(chunk, step), options.preview)
+                probability = _full(_probabilities(model, coarse), options.preview, images.shape[-2:])[: len(chunk)]
+            except torch.OutOfMemoryError:
+                step = halved(model, step)
+                flags = (f"memory ran out: {step} frames at a time from here on",)
+                continue
+            counts = prepared.counts[len(found) : len(found) + len(chunk)]
+            new = _runs(probability, counts, threshold, seed, prepared)
+            new[0], flags = replace(new[0], flags=flags), ()
+            found += new
+    return found if options.preview == 1 else [replace(one, flags=(*one.flags, PREVIEW)) for one in found]
+
+
+def _batch_shape(device: str, options: SegmentOptions) -> int:
+    """Return the frames of a network call: one on a CPU, where more gain nothing."""
+    return 1 if device == "cpu" else options.batch
+
+
+def _blocks(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Average over side×side px, those at the far borders over what is there."""
+    from torch.nn import functional
+
+    if side == 1:
+        return images
+    return functional.avg_pool2d(images.unsqueeze(1), side, ceil_mode=True, count_include_pad=False).squeeze(1)
+
+
+def _full(probability: torch.Tensor, side: int, shape: torch.Size) -> torch.Tensor:
+    """Interpolate between the blocks' centres back to all pixels."""
+    from torch.nn import functional
+
+    if side == 1:
+        return probability
+    wide = functional.interpolate(probability.unsqueeze(1), scale_factor=side, mode="bilinear", align_corners=False)
+    return wide.squeeze(1)[:, : shape[0], : shape[1]]
+
+
+@contextmanager
+def own_stream(device: str) -> Iterator[None]:
+    """On a GPU, queue the block's work on a stream of this thread: uploads and kernels of two lanes overlap."""
+    if not device.startswith("cuda"):
+        yield
+        return
+    import torch
+
+    stream = getattr(_OWN, "stream", None)
+    if stream is None:
+        stream = _OWN.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    with torch.cuda.device(device), torch.cuda.stream(stream):
+        yield
+        stream.synchronize()
 
 
 def _padded_batch(images: torch.Tensor, size: int) -> torch.Tensor:

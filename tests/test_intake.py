@@ -183,7 +183,7 @@ def test_a_slow_consumer_blocks_the_reader():
     next(batches)
     time.sleep(0.2)
     assert len(reader.read) <= 2 * 4
-    assert sum(len(b.frames) for b in batches) == 98
+    assert sum(len(b.frames) for b, _ in batches) == 98
 
 
 def test_time_is_unknown_unless_someone_knows_it():

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
+
+
+def debugging() -> bool:
+    """Whether ``--debug`` was given."""
+    return _DEBUG.get()
+
+
 _EXIT_PIPE = 141  # 128 + SIGPIPE: whoever read our stdout has gone, which is not our error
 
 # what the operating system says of a path that a user gave; never a fault of the program

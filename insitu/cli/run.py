@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import click
 
 from insitu.cli.console import Console, Meter, counted, duration, size
-from insitu.cli.failures import explained, report, say
+from insitu.cli.failures import debugging, explained, report, say
 from insitu.cli.jobs import jobs_options, process_of
 from insitu.cli.live import Page, live_option, shown
 from insitu.cli.logs import Beside, beside, log_options
@@ -24,9 +24,11 @@ from insitu.cli.parameters import (
     quiet_option,
     settings_options,
 )
+from insitu.cli.profile import table
 from insitu.cli.sources import Target, single_images, targets
 from insitu.cli.stopping import stoppable
 from insitu.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_RESOURCE, EXIT_TERMINATED, CommandError, InsituError
+from insitu.store.about import read_about
 from insitu.store.place import refuse
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ _SEVERITY = (0, 5, 4, 3, 2, 6, 1, EXIT_INTERRUPTED, EXIT_TERMINATED)
 @click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
 @click.option("--overwrite", is_flag=True, help="Replace a run that exists.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@click.option("--profile", is_flag=True, help="Say at the end what each stage cost and which one limits.")
 @jobs_options
 @live_option
 @json_option
@@ -66,6 +69,7 @@ def run(
     resume: bool,
     overwrite: bool,
     dry_run: bool,
+    profile: bool,
     jobs: int | None,
     dask: str | None,
     live: str | None,
@@ -92,7 +96,7 @@ def run(
     if live and (dask or (jobs or 1) > 1):
         raise CommandError("--live shows the frames of a run in one process", "leave out --jobs and --dask, or --live")
     with shown(None if dry_run else live, console) as page, beside(log, log_offset, page) as sensors:
-        job = Job(settings, frames, console, resume=resume, overwrite=overwrite, page=page, sensors=sensors)
+        job = Job(settings, frames, console, resume, overwrite, page, sensors, profile=profile or debugging())
         if dry_run:
             return _all(job.preview, wanted, root, console)
         with process_of(jobs, dask, job.orders(), wanted, console) as process:
@@ -169,6 +173,7 @@ class Job:
     page: Page = field(default_factory=Page)
     sensors: Beside = field(default_factory=Beside)
     process: Callable[..., RunSummary] | None = None
+    profile: bool = False
 
     def orders(self) -> Orders:
         """Return what is the same for all movies."""
@@ -262,6 +267,9 @@ class Job:
         joined = self.sensors.join(summary.out)
         self.page.finished(summary)
         out = summary.out.resolve()
+        if self.profile:
+            for line in table((read_about(summary.out) or {}).get("metrics") or {}):
+                self.console.note(line)
         notes = [*summary.notes, *joined, *doubts(summary)]
         for note in notes:
             self.console.note(f"note: {note}")

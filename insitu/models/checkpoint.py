@@ -46,6 +46,7 @@ def load_network(file: Path, device: str = "cpu") -> Network:
     """
     import torch
 
+    from insitu.models.folding import fold_norms
     from insitu.models.network import Network
 
     card = _card(file)
@@ -62,6 +63,7 @@ def load_network(file: Path, device: str = "cpu") -> Network:
             f"put the card that belongs to them beside them{f': they fit {guess!r}' if guess else ''}",
         )
     module.load_state_dict(tensors)
+    fold_norms(module.eval())
     return Network(module.to(device), str(card.get("name", file.stem)), card)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from insitu.models.batching import Replayed
 from insitu.models.fields import receptive_field
 from insitu.models.heads import particle_logit
 from insitu.models.inputs import CLIP, condition, conditioning
@@ -31,6 +32,8 @@ class Network:
 
     Attributes
     ----------
+    reduced : bool
+        True: it may compute in bfloat16 (`insitu.segment.resolve_precision`).
     sees : {"prepared", "counts"}
         Which frames `insitu.segment` hands over.
     side_multiple : int
@@ -39,11 +42,14 @@ class Network:
         Width that an output pixel sees (`insitu.models.fields`).
     """
 
+    reduced = True
+
     def __init__(self, module: nn.Module, name: str, card: Mapping[str, Any]) -> None:
         import torch
 
         module.eval().requires_grad_(requires_grad=False)
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
+        self._replayed = Replayed(self._from_inputs)
         self.name = name
         self.card = card
         self.threshold = float(card.get("threshold", 0.5))
@@ -68,5 +74,10 @@ class Network:
         down, right = -height % self.side_multiple, -width % self.side_multiple
         if down or right:
             inputs = functional.pad(inputs, (0, right, 0, down), mode="replicate")
-        maps = self.module(inputs.contiguous(memory_format=torch.channels_last)).float()
-        return torch.sigmoid(particle_logit(maps, self.activation))[:, :height, :width]
+        return self._replayed(inputs.contiguous(memory_format=torch.channels_last))[:, :height, :width]
+
+    def _from_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(B, 1, H, W) conditioned → probability (B, H, W); nothing in here waits for the host."""
+        import torch
+
+        return torch.sigmoid(particle_logit(self.module(inputs).float(), self.activation))

@@ -137,10 +137,9 @@ def main() -> None:
                 lines.append(f"| {' | '.join(row(name, images, batch, device))} |")
                 print(lines[-1], flush=True)
     precision = resolve_precision("auto", device, models.load(names[0]))
-    text = "\n".join([
-        "# One GPU", "", f"{chosen.shape[0]}×{chosen.shape[1]}, networks in {precision}. {about(device)}.", "", *lines, "",
-        "`python -m benchmarks.device`", "",
-    ])  # fmt: skip
+    size = f"{chosen.shape[0]}×{chosen.shape[1]}"
+    said = f"{size}, networks in {precision}. {about(device)}."
+    text = "\n".join(["# One GPU", "", said, "", *lines, "", "`python -m benchmarks.device`", ""])
     print(text)
     if device.startswith("cuda"):
         RESULT.write_text(text, encoding="utf-8")

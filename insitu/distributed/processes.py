@@ -39,6 +39,7 @@ class Processes:
         self._changed = threading.Condition()
         self._waiting: deque[Task] = deque()
         self._ended: dict[Task, Outcome | BaseException] = {}
+        self._partly: dict[Task, int] = {}  # frames done of ranges that are being analysed
         self._closed = False
         self._threads: list[threading.Thread] = []
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -71,11 +72,9 @@ class Processes:
     def finished(self, out: str) -> int:
         """Return how many frames of the run in `out` are analysed."""
         with self._changed:
-            return sum(
-                task.stop - task.first
-                for task, ended in self._ended.items()
-                if task.out == out and not isinstance(ended, BaseException)
-            )
+            ended = [t for t, e in self._ended.items() if t.out == out and not isinstance(e, BaseException)]
+            partly = [done for t, done in list(self._partly.items()) if t.out == out]
+        return sum(t.stop - t.first for t in ended) + sum(partly)
 
     def cancel(self, out: str) -> None:
         """Forget the ranges of a run that nobody has begun."""
@@ -109,9 +108,10 @@ class Processes:
                 try:
                     line = line or self._start(slot)
                     line.send(task)
-                    ended = line.recv()
+                    ended = self._answer(line, task)
                     break
                 except (EOFError, ConnectionError):
+                    self._partly.pop(task, None)
                     line, code = None, self._bury(slot)
                     ended = _died(task, code)
                 except OSError as error:
@@ -124,6 +124,14 @@ class Processes:
         if line is not None:
             line.close()
         self._bury(slot)
+
+    def _answer(self, line: Connection, task: Task) -> Outcome | BaseException:
+        """Wait for how a range ends, noting how many of its frames are done."""
+        while isinstance(answer := line.recv(), int):
+            self._partly[task] = answer
+        self._partly.pop(task, None)
+        ended: Outcome | BaseException = answer
+        return ended
 
     def _start(self, slot: int) -> Connection:
         ours, theirs = Pipe()

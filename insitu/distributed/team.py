@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -21,7 +21,8 @@ from insitu.errors import CommandError, SourceStopped
 from insitu.pipeline import Hooks, drive, run_folder, stored_reference
 from insitu.progress import Rate
 from insitu.read import open_source
-from insitu.store.disk import Disk
+from insitu.store import layout
+from insitu.store.disk import TEMPORARY, Disk
 from insitu.store.ranges import range_path, read_range
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from insitu.types import FrameResult, Runs
 
 _TICK_S = 0.25
+_LEFT_S = 600.0
 _RANGES_AHEAD = 4  # ranges a worker that are planned before they are needed
 
 
@@ -261,10 +263,19 @@ def opened(source: str, out: Path, orders: Orders, jobs: int) -> Iterator[tuple[
         resume, overwrite = orders.resume, orders.overwrite
         with run_folder(engine, source, out, resume=resume, overwrite=overwrite, same=plan.same) as folder:
             if not folder.finished:
+                _sweep(out)
                 plan.write(out, Disk(fsync=orders.settings.store.fsync))
             yield engine, folder, None if folder.finished else plan
     finally:
         reader.close()
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed workers left half written; what is being written has changed lately."""
+    for path in (out / layout.RANGES).glob(f"*{TEMPORARY}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _LEFT_S:
+                path.unlink()
 
 
 def _planned(engine: Engine, source: str, out: Path, orders: Orders, jobs: int) -> Plan:

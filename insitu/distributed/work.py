@@ -29,8 +29,11 @@ from insitu.store.ranges import Found, range_path, write_range
 from insitu.types import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from insitu.engine import Analysed
+
+_TELL_S = 0.25
 _AGAIN = "give the same command with --resume: what is analysed is kept"
 
 
@@ -87,7 +90,7 @@ def here() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def analyse_range(task: Task, slot: int = 0) -> Outcome:
+def analyse_range(task: Task, slot: int = 0, told: Callable[[int], None] | None = None) -> Outcome:
     """Analyse one range, unless its file is there already.
 
     Parameters
@@ -95,6 +98,8 @@ def analyse_range(task: Task, slot: int = 0) -> Outcome:
     task : Task
     slot : int
         Which of this machine's GPUs to use, where the run needs one.
+    told : callable, optional
+        Called with the number of frames done, a few times a second at most.
 
     Raises
     ------
@@ -112,7 +117,7 @@ def analyse_range(task: Task, slot: int = 0) -> Outcome:
         with _desk.lock:
             engine = _desk.open(task, slot)
             try:
-                _write(engine, task, path)
+                _write(engine, task, path, told)
             except OSError as error:
                 raise ResourceError(
                     f"worker {here()} cannot write '{path.parent}': {error.strerror or error}",
@@ -122,15 +127,24 @@ def analyse_range(task: Task, slot: int = 0) -> Outcome:
     return Outcome(task.stop - task.first, found, *spent, here())
 
 
-def _write(engine: Engine, task: Task, path: Path) -> None:
+def _write(engine: Engine, task: Task, path: Path, told: Callable[[int], None] | None) -> None:
     settings, (_, _, height, width) = engine.settings, engine.region
     binning = settings.prepare.bin
     shape = (height // binning, width // binning) if settings.store.labels else None
     with closing(engine.analysed(task.first, task.stop, images=False)) as frames:
-        found = (Found(f.frame, f.measured, f.threshold, f.flags) for f in frames)
+        found = (Found(f.frame, f.measured, f.threshold, f.flags) for f in _telling(frames, told))
         cut = settings.events.in_contact == "split"
         write_range(path, found, Disk(fsync=settings.store.fsync), plane_shape=shape, sums=cut)
     give_back_unused()
+
+
+def _telling(frames: Iterator[Analysed], told: Callable[[int], None] | None) -> Iterator[Analysed]:
+    last = time.monotonic()
+    for done, frame in enumerate(frames, 1):
+        yield frame
+        if told and (now := time.monotonic()) - last > _TELL_S:
+            told(done)
+            last = now
 
 
 def _plan(task: Task) -> Plan:

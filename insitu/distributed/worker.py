@@ -12,7 +12,7 @@ from insitu.errors import EXIT_BUG, EXIT_RESOURCE, InsituError
 
 
 def main(descriptor: int, slot: int) -> None:
-    """Answer every range with its outcome, or with what went wrong."""
+    """Answer every range with its outcome, or with what went wrong; before that, now and then, with frames done."""
     from insitu.distributed.work import Outcome, Task, analyse_range
 
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
@@ -24,7 +24,7 @@ def main(descriptor: int, slot: int) -> None:
                 return
             answer: Outcome | InsituError
             try:
-                answer = analyse_range(task, slot)
+                answer = analyse_range(task, slot, line.send)
             except InsituError as error:
                 answer = error
             except MemoryError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 
@@ -11,6 +12,7 @@ from distributed_cases import FRAMES, SETTINGS, Here, digest, with_, write_movie
 
 import insitu
 from insitu.distributed.plan import range_frames, read_plan
+from insitu.distributed.stages import plan_run, planned_tasks
 from insitu.distributed.team import Orders, Team
 from insitu.distributed.work import Task, analyse_range
 from insitu.errors import CommandError, InputError
@@ -118,7 +120,7 @@ def test_a_run_of_one_process_goes_on_with_workers_and_back(movie, whole, tmp_pa
     assert not (tmp_path / "out" / "ranges").exists()
 
 
-def test_a_range_may_be_done_twice(movie, tmp_path):
+def test_a_range_may_be_done_twice(movie, tmp_path, monkeypatch):
     workers = Here()
     team = Team(workers, Orders(SETTINGS), [(str(movie), tmp_path / "out")])
     team._begin_more()
@@ -126,13 +128,24 @@ def test_a_range_may_be_done_twice(movie, tmp_path):
     path = range_path(tmp_path / "out", task.key, task.first, task.stop)
     assert not analyse_range(task).found
     once = path.read_bytes()
-    time.sleep(2.1)  # zip archives know the time in steps of two seconds
+    monkeypatch.setattr("time.localtime", lambda *_: time.gmtime(0))  # archives like to know the time
     assert analyse_range(task).found
     path.unlink()
     analyse_range(task)
     assert path.read_bytes() == once
     assert [p.name for p in path.parent.iterdir() if p.suffix == ".tmp"] == []
     team.close()
+
+
+def test_what_killed_workers_left_is_removed(movie, whole, tmp_path):
+    task = planned(movie, tmp_path / "out")
+    folder = tmp_path / "out" / "ranges"
+    for name, age in (("old", 3600), ("new", 0)):
+        (folder / f"{name}.tmp").write_text("half")
+        os.utime(folder / f"{name}.tmp", (time.time() - age,) * 2)
+    plan_run(str(movie), tmp_path / "out", Orders(SETTINGS, resume=True))
+    assert sorted(p.name for p in folder.iterdir()) == ["new.tmp", "plan.json"]
+    assert planned_tasks(tmp_path / "out")[0] == task
 
 
 def planned(movie, out, settings=SETTINGS):

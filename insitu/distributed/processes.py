@@ -12,9 +12,11 @@ import sys
 import threading
 from collections import deque
 from multiprocessing import Pipe
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insitu.errors import CommandError, ResourceError
+from insitu.store.ranges import clear_partial
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -112,7 +114,7 @@ class Processes:
                     break
                 except (EOFError, ConnectionError):
                     self._partly.pop(task, None)
-                    line, code = None, self._bury(slot)
+                    line, code = None, self._bury(slot, task)
                     ended = _died(task, code)
                 except OSError as error:
                     ended = ResourceError(f"no worker can be started: {error}", "give a smaller --jobs")
@@ -123,7 +125,7 @@ class Processes:
                 self._changed.notify_all()
         if line is not None:
             line.close()
-        self._bury(slot)
+        self._bury(slot, None)
 
     def _answer(self, line: Connection, task: Task) -> Outcome | BaseException:
         """Wait for how a range ends, noting how many of its frames are done."""
@@ -147,13 +149,15 @@ class Processes:
                 process.kill()
         return ours
 
-    def _bury(self, slot: int) -> int:
-        """Wait for the process of a worker whose line is closed; return its exit code."""
+    def _bury(self, slot: int, task: Task | None) -> int:
+        """Wait for the process of a worker whose line is closed, and clear its desk; return its exit code."""
         with self._changed:
             process = self._processes.pop(slot, None)
         if process is None:
             return 0
         code = process.wait()
+        if task is not None:
+            clear_partial(Path(task.out), process.pid)
         self.lost += not self._closed
         return code
 

@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -88,7 +89,7 @@ def write_range(
     counts = dict.fromkeys(("ok", "bad", "missing", "particles"), 0)
     packer = PlanePacker(plane_shape) if plane_shape else None
     # under the name of this process until it is whole: another may be writing the same range
-    own = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}")
+    own = path.with_name(f"{path.name}.{_writer(os.getpid())}")
     try:
         with disk.writing(own) as file, zipfile.ZipFile(cast("IO[bytes]", file), "w") as archive:
             for number, packet in enumerate(_packets(frames)):
@@ -107,6 +108,17 @@ def write_range(
         raise
     disk.sync_folder(path.parent)
     return counts
+
+
+def _writer(pid: int) -> str:
+    return f"{socket.gethostname()}-{pid}"
+
+
+def clear_partial(out: Path, pid: int) -> None:
+    """Remove what process `pid` of this machine, which has ended, left half written in the run `out`."""
+    for path in (out / layout.RANGES).glob(f"*.{_writer(pid)}{TEMPORARY}"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def read_range(path: Path, skip: int = 0) -> Iterator[Found]:

@@ -118,8 +118,10 @@ def ordered_pass(folder: Path, particles: int) -> dict:
     whole = time.process_time() - began
     stages = json.loads((out / "run.json").read_text())["metrics"]["stages"]
     ms = {name: 1e3 * stages[name]["cpu_s"] / ORDERED for name in ("read ranges", "link", "store", "tracks")}
+    labels = sum(p.stat().st_size for p in (out / "labels.ome.zarr").rglob("*") if p.is_file()) / 1e3 / ORDERED
     return {
         "particles": particles,
+        "labels": labels,
         "write": 1e3 * written / ORDERED,
         **ms,
         "whole": 1e3 * whole / ORDERED,
@@ -151,8 +153,8 @@ def page(given: argparse.Namespace, runs: list[dict], ordered: list[dict]) -> st
         "",
         f"Made by `{command}`; {machine}, one thread a process.",
         "",
-        f"A movie of {given.frames} frames of {size} through the command line, from cold: wall and CPU count the start of",
-        "Python, torch and workers. Run = seconds in `run.json`, which count the start of workers.",
+        f"A movie of {given.frames} frames of {size} through the command line, from cold: wall and CPU count the",
+        "start of Python, torch and workers. Run = seconds in `run.json`, which count the start of workers.",
         "",
         "| model | jobs | wall s | run s | CPU s | times faster (run) | same bytes |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -164,9 +166,10 @@ def page(given: argparse.Namespace, runs: list[dict], ordered: list[dict]) -> st
         lines.append(f"| {row['model']} | {row['jobs']} | {times} | {same} |")
     lines += [
         "",
-        f"The ordered pass alone, {ORDERED} frames of 1792×1920 px with noisy masks, CPU ms a frame, without fsync. Write is",
-        "a worker's part (painting and packing label planes included); the rest is the one process that links. Whole",
-        "includes opening, tables and compaction. kB a frame: of the range files, and of the label images of the run.",
+        f"The ordered pass alone, {ORDERED} frames of 1792×1920 px with noisy masks, CPU ms a frame, without fsync.",
+        "Write is a worker's part (painting and packing label planes included); the rest is the one process that",
+        "links. Whole includes opening, tables and compaction. kB a frame: of the range files, and of the label",
+        "images of the run.",
         "",
         "| particles | write | read | link + events | store | tracks | whole | kB, ranges | kB, labels |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -1,8 +1,8 @@
 """What workers bring and what the ordered pass costs: ``python -m benchmarks.distributed [--frames 192]``.
 
-Writes ``benchmarks/results/distributed.md``. One simulated movie is run in this process and by `--jobs` workers, through the
-command line and from cold, so that starting workers counts; the tables and label arrays are compared. The ordered pass
-(reading ranges, linking, events, storing) is measured alone, on ranges of 1792 × 1920 px that were written before.
+Writes ``benchmarks/results/distributed.md``. One simulated movie is run in one process and by `--jobs` workers, through
+the command line and from cold, so that starting workers counts; the tables and label arrays are compared. The ordered
+pass (reading ranges, linking, events, storing) is measured alone, on ranges of 1792 × 1920 px that were written before.
 """
 
 from __future__ import annotations

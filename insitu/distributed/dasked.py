@@ -9,6 +9,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from insitu.distributed.processes import lanes_each
 from insitu.distributed.work import analyse_range, here
 from insitu.errors import EXIT_BUG, CommandError, InsituError, ResourceError
 
@@ -45,7 +46,7 @@ class Dask:
                 f"--dask needs distributed ({error})", "pip install distributed, or use --jobs"
             ) from None
         kit: Any = distributed  # its functions have no types
-        self.jobs = jobs
+        self.jobs, self._lanes = jobs, lanes_each(jobs) if scheduler == LOCAL else 0
         self._cluster: Any = None
         self._futures: dict[Task, Any] = {}
         if scheduler == LOCAL:
@@ -79,7 +80,7 @@ class Dask:
     def submit(self, task: Task) -> None:
         """Take a range."""
         key = f"insitu-{task.key}-{task.first}-{task.stop}-{len(self._futures)}"
-        self._futures[task] = self._client.submit(on_dask, tuple(task), key=key, pure=False)
+        self._futures[task] = self._client.submit(on_dask, tuple(task), self._lanes, key=key, pure=False)
 
     def outcome(self, task: Task, timeout_s: float) -> Outcome | None:
         """Return how a range ended; None while it has not. Raises what went wrong with it."""
@@ -134,14 +135,19 @@ def _client(kind: Any, scheduler: str) -> Any:  # noqa: ANN401 - distributed has
         ) from None
 
 
-def on_dask(task: tuple[str, str, int, int]) -> Outcome:
-    """Analyse a range on a dask worker; workers of a local cluster are numbered and take one GPU each."""
+def on_dask(task: tuple[str, str, int, int], lanes: int) -> Outcome:
+    """Analyse a range on a dask worker; workers of a local cluster are numbered and take one GPU each.
+
+    `lanes` 0: as many as the worker has threads.
+    """
     from distributed import get_worker
 
+    from insitu.distributed.work import Place
     from insitu.distributed.work import Task as Range
 
-    name = get_worker().name
+    worker: Any = get_worker()
+    slot = worker.name if isinstance(worker.name, int) else 0
     try:
-        return analyse_range(Range(*task), name if isinstance(name, int) else 0)
+        return analyse_range(Range(*task), Place(slot, lanes or worker.state.nthreads))
     except MemoryError:
         raise ResourceError(f"memory is exhausted on {here()}", "start fewer workers a machine") from None

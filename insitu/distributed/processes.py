@@ -137,7 +137,8 @@ class Processes:
 
     def _start(self, slot: int) -> Connection:
         ours, theirs = Pipe()
-        command = [sys.executable, "-m", "insitu.distributed.worker", str(theirs.fileno()), str(slot)]
+        own = [str(number) for number in (theirs.fileno(), slot, lanes_each(self.jobs))]
+        command = [sys.executable, "-m", "insitu.distributed.worker", *own]
         # a session of its own: Ctrl-C is for the parent, which ends its workers in good order
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
@@ -188,6 +189,11 @@ def check_jobs(jobs: int, device: str) -> None:
             raise CommandError(
                 f"--jobs {jobs} is more than the {gpus} GPUs that are usable", "give one job a GPU, or --device cpu"
             )
+
+
+def lanes_each(jobs: int) -> int:
+    """Return how many cores each of so many workers has for itself, at least one."""
+    return max(1, len(os.sched_getaffinity(0)) // jobs)
 
 
 def fitting_jobs(device: str) -> int:

@@ -46,6 +46,16 @@ class Task(NamedTuple):
     stop: int
 
 
+class Place(NamedTuple):
+    """A worker's part of its machine: which GPU, where a run needs one, and on a CPU how many lanes (0: all cores)."""
+
+    slot: int = 0
+    lanes: int = 0
+
+
+ALONE = Place()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a range ended: `found` where it had been analysed before; `seconds` of time and of CPU spent on it."""
@@ -66,13 +76,13 @@ class _Desk:
         self.plan: Plan | None = None
         self.engine: Engine | None = None
 
-    def open(self, task: Task, slot: int) -> Engine:
+    def open(self, task: Task, place: Place) -> Engine:
         """Return the engine for a task, opened now or before."""
         plan = _plan(task)
         # the whole plan, not its key: a resumed run may treat bad frames otherwise
         if self.engine is None or (self.out, self.plan) != (task.out, plan):
             self.clear()
-            self.engine, self.out, self.plan = _opened(plan, Path(task.out), slot), task.out, plan
+            self.engine, self.out, self.plan = _opened(plan, Path(task.out), place), task.out, plan
         return self.engine
 
     def clear(self) -> None:
@@ -90,14 +100,14 @@ def here() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def analyse_range(task: Task, slot: int = 0, told: Callable[[int], None] | None = None) -> Outcome:
+def analyse_range(task: Task, place: Place = ALONE, told: Callable[[int], None] | None = None) -> Outcome:
     """Analyse one range, unless its file is there already.
 
     Parameters
     ----------
     task : Task
-    slot : int
-        Which of this machine's GPUs to use, where the run needs one.
+    place : Place
+        What of this machine is this worker's.
     told : callable, optional
         Called with the number of frames done, a few times a second at most.
 
@@ -115,7 +125,7 @@ def analyse_range(task: Task, slot: int = 0, told: Callable[[int], None] | None 
     found = path.is_file()
     if not found:
         with _desk.lock:
-            engine = _desk.open(task, slot)
+            engine = _desk.open(task, place)
             try:
                 _write(engine, task, path, told)
             except OSError as error:
@@ -158,7 +168,7 @@ def _plan(task: Task) -> Plan:
     return plan
 
 
-def _opened(plan: Plan, out: Path, slot: int) -> Engine:
+def _opened(plan: Plan, out: Path, place: Place) -> Engine:
     """Open the movie of a plan, or refuse."""
     if plan.worker != (own := worker_facts("cpu")) and plan.same["device"] == "cpu":
         raise _refusal(plan.worker, own)
@@ -167,7 +177,7 @@ def _opened(plan: Plan, out: Path, slot: int) -> Engine:
             f"worker {here()} does not find the movie '{plan.source}'",
             "the movie and OUT must have the same path on every machine: use a disk that all of them share",
         )
-    settings = _settings(plan, slot)
+    settings = _settings(plan, place)
     if settings.segment.reuse_memory:
         keep_large_blocks()
     reader = open_source(plan.source)
@@ -185,16 +195,15 @@ def _there(source: str) -> bool:
     return os.path.lexists(source.partition("::")[0]) or "*" in source
 
 
-def _settings(plan: Plan, slot: int) -> Settings:
+def _settings(plan: Plan, place: Place) -> Settings:
     """Return the settings of a worker: the device is of the type of the run, whatever else this machine has."""
     device = "cpu"
     if plan.same["device"] == "cuda":
         import torch
 
-        device = f"cuda:{slot % max(1, torch.cuda.device_count())}"
+        device = f"cuda:{place.slot % max(1, torch.cuda.device_count())}"
     settings = load(given={k: (v, "plan") for k, v in plan.values().items()})
-    # the workers share the cores: one frame at a time each
-    lanes = settings.segment.lanes or (1 if device == "cpu" else 0)
+    lanes = settings.segment.lanes or (place.lanes if device == "cpu" else 0)
     return settings.replace({"segment.device": device, "segment.lanes": lanes}, "plan")
 
 

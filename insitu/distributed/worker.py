@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection
 from insitu.errors import EXIT_BUG, EXIT_RESOURCE, InsituError
 
 
-def main(descriptor: int, slot: int) -> None:
+def main(descriptor: int, slot: int, lanes: int) -> None:
     """Answer every range with its outcome, or with what went wrong; before that, now and then, with frames done."""
-    from insitu.distributed.work import Outcome, Task, analyse_range
+    from insitu.distributed.work import Outcome, Place, Task, analyse_range
 
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with Connection(descriptor) as line:
@@ -24,7 +24,7 @@ def main(descriptor: int, slot: int) -> None:
                 return
             answer: Outcome | InsituError
             try:
-                answer = analyse_range(task, slot, line.send)
+                answer = analyse_range(task, Place(slot, lanes), line.send)
             except InsituError as error:
                 answer = error
             except MemoryError:
@@ -56,4 +56,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*(int(word) for word in sys.argv[1:4]))

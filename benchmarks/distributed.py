@@ -18,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 
 from benchmarks.discs import Discs
@@ -151,7 +149,7 @@ def page(given: argparse.Namespace, runs: list[dict], ordered: list[dict]) -> st
     lines = [
         "# Workers, and the ordered pass",
         "",
-        f"Made by `{command}`; {machine}, one thread a process.",
+        f"Made by `{command}`; {machine}.",
         "",
         f"A movie of {given.frames} frames of {size} through the command line, from cold: wall and CPU count the",
         "start of Python, torch and workers. Run = seconds in `run.json`, which count the start of workers.",

@@ -175,6 +175,7 @@ class _Movie:
             if self.plan is not None:
                 key = self.plan.key
                 self.tasks = [Task(str(out), key, a, b) for a, b in self.plan.ranges(self.folder.committed)]
+            self._kept = deque(self.tasks)
             for task in self.tasks:
                 workers.submit(task)
             self.stack = stack.pop_all()
@@ -241,9 +242,9 @@ class _Movie:
 
     def _tidy(self) -> None:
         """Remove the ranges whose frames are all committed: from there on the run folder holds them."""
-        for task in self.tasks:
-            if task.stop <= self.folder.committed:
-                range_path(self._out, task.key, task.first, task.stop).unlink(missing_ok=True)
+        while self._kept and self._kept[0].stop <= self.folder.committed:
+            task = self._kept.popleft()
+            range_path(self._out, task.key, task.first, task.stop).unlink(missing_ok=True)
 
 
 @contextmanager

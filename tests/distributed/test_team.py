@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import threading
 import time
 
 import pytest
-from distributed_cases import FRAMES, SETTINGS, Here, digest, with_, write_movie
+import tifffile
+from distributed_cases import FRAMES, SETTINGS, Here, digest, touching, with_, write_movie
 
 import insitu
+from insitu.distributed import work
 from insitu.distributed.plan import range_frames, read_plan
 from insitu.distributed.stages import plan_run, planned_tasks
 from insitu.distributed.team import Orders, Team
@@ -71,6 +74,19 @@ def test_every_third_frame(movie, tmp_path):
     process(movie, tmp_path / "one", SETTINGS, selection=chosen)
     by_team(movie, tmp_path / "many", selection=chosen)
     assert digest(tmp_path / "many") == digest(tmp_path / "one")
+
+
+def test_numbered_images_with_a_gap(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k, image in enumerate(touching()):
+        if k not in (5, 6, 20):
+            tifffile.imwrite(folder / f"image_{k:04d}.tif", image)
+    settings = with_(link__max_gap_frames=1)
+    process(folder, tmp_path / "one", settings)
+    summary = by_team(folder, tmp_path / "many", settings)
+    assert digest(tmp_path / "many") == digest(tmp_path / "one")
+    assert (summary.missing, summary.bad) == (3, 1)
 
 
 def test_without_labels(movie, tmp_path):
@@ -183,6 +199,18 @@ def test_a_worker_without_the_gpu_of_the_run_refuses(movie, tmp_path):
     key = change_plan(tmp_path / "out", same={**same, "device": "cuda"})
     with pytest.raises(CommandError, match="device 'cuda:0' is not there"):
         analyse_range(task._replace(key=key))
+
+
+def test_each_worker_takes_the_gpu_of_its_number(movie, tmp_path, monkeypatch):
+    planned(movie, tmp_path / "out", with_(segment__lanes=0))
+    plan = read_plan(tmp_path / "out")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    on_gpus = dataclasses.replace(plan, same={**plan.same, "device": "cuda"})
+    settings = [work._settings(on_gpus, work.Place(slot, 1)) for slot in range(3)]
+    assert [s.segment.device for s in settings] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert {s.segment.lanes for s in settings} == {0}  # the lanes of a GPU are not those of cores
+    on_cpu = work._settings(plan, work.Place(3, 4))
+    assert (on_cpu.segment.device, on_cpu.segment.lanes) == ("cpu", 4)
 
 
 def test_a_worker_that_does_not_see_the_disk_refuses(movie, tmp_path):

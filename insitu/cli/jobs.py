@@ -60,8 +60,8 @@ def workers(jobs: int | None, dask: str | None, orders: Orders, console: Console
 
         if dask != LOCAL and jobs is not None:
             raise CommandError("--jobs is for workers of this machine", f"leave it out with --dask {dask}")
-        crew = Dask(dask, count)
-        console.note(f"dask: {crew.jobs} workers; dashboard {crew.dashboard}")
+        crew = team = Dask(dask, count)
+        console.note(team.about())
     try:
         yield crew
     finally:

@@ -67,10 +67,11 @@ class Dask:
             self._client = _client(kit.Client, scheduler)
             self.jobs = max(1, len(self._client.scheduler_info()["workers"]))
 
-    @property
-    def dashboard(self) -> str:
-        """Address of the dashboard."""
-        return str(self._client.dashboard_link)
+    def about(self) -> str:
+        """Return how many workers there are, and where to look at them."""
+        there = len(self._client.scheduler_info()["workers"])
+        workers = f"{there} worker{'s' * (there > 1)}" if there else "no worker yet, waiting for the first"
+        return f"dask: {workers}; dashboard {self._client.dashboard_link}"
 
     @property
     def waiting(self) -> int:

@@ -32,6 +32,7 @@ VERBS = {
     "export": ("insitu.cli.export:export", "write a run for other programs: xlsx, csv, fiji, trackmate, coco …"),
     "view": ("insitu.cli.view:view", "look at a run in napari"),
     "evaluate": ("insitu.cli.evaluate:evaluate", "score a run against the truth of a simulated movie"),
+    "train": ("insitu.cli.train:train", "learn a model from labelled images, simulated scenes, or both"),
     "models": ("insitu.cli.models:models", "list, show and import models: weights, architectures, presets"),
     "config": ("insitu.cli.config:config", "show, explain and check settings"),
     "doctor": ("insitu.cli.doctor:doctor", "versions, device, disk and ffmpeg, for bug reports"),

@@ -21,6 +21,7 @@ from insitu.figures.frames import (
     outline,
     overlay,
 )
+from insitu.figures.learning import learning
 from insitu.figures.maps import Places, Strip, gallery, kymograph, track_map
 from insitu.figures.sizes import distributions, growth
 from insitu.figures.style import Drawn, Units, inline, save
@@ -52,6 +53,7 @@ __all__ = [
     "inline",
     "kinetics",
     "kymograph",
+    "learning",
     "number_balance",
     "outline",
     "overlay",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from insitu.models.network import Network
 
-__all__ = ["build", "fitting", "load_network", "read_tensors", "save_network", "sha256", "unpacked"]
+__all__ = ["build", "fitting", "load_network", "packed", "read_tensors", "save_network", "sha256", "unpacked"]
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
 _MOST_HEADER_BYTES = 10_000_000
@@ -84,7 +84,7 @@ def save_network(module: nn.Module, file: Path, card: Mapping[str, Any]) -> dict
     """Write weights and card beside each other; return the card with the hash of the weights."""
     arrays = {k: v.detach().cpu().contiguous().numpy() for k, v in module.state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(_packed(arrays))
+    file.write_bytes(packed(arrays))
     full = {**card, "sha256": sha256(file), "bytes": file.stat().st_size}
     file.with_suffix(".json").write_text(json.dumps(full, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return full
@@ -170,7 +170,7 @@ def unpacked(data: bytes, file: Path) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Return safetensors bytes; written here so that equal weights give equal files whatever is installed."""
     names = {np.dtype(v): k for k, v in _DTYPES.items()}
     header: dict[str, Any] = {}

@@ -2,6 +2,9 @@
 
 ``support``
     Flattened, the support at 0 with unit noise, clipped; from prepared frames (particles positive).
+``asinh``
+    Flattened, the support at 0, in units of the noise over short distances, logarithmic beyond a few of these: rough
+    supports do not count as noise, and differences within very clear particles stay visible.
 ``standard``
     Mean 0, standard deviation 1 of each image (Sytwu 2022).
 ``minmax``
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from insitu.errors import InputError
-from insitu.models.background import flattened, smooth, support
+from insitu.models.background import flattened, gaussian_weights, smooth, support
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +32,16 @@ if TYPE_CHECKING:
 
     from insitu.types import Prepared
 
-Kind = Literal["support", "standard", "minmax", "maximum"]
-KINDS: tuple[Kind, ...] = ("support", "standard", "minmax", "maximum")
+Kind = Literal["support", "asinh", "standard", "minmax", "maximum"]
+KINDS: tuple[Kind, ...] = ("support", "asinh", "standard", "minmax", "maximum")
 # In units of the support's noise. Particles beyond are as clear as they can be; the clip keeps hot pixels and very
 # clean images inside the range that training has seen.
 CLIP = (-8.0, 24.0)
+# `asinh` is linear up to so many times the noise, which is measured over short distances. A support that is cut off at
+# black or white has no noise: the least is this share of the image's own spread.
+_LINEAR = 3.0
+_LEAST_NOISE = 0.005
+_LOCAL_PX = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Conditioning:
 
     Parameters
     ----------
-    kind : {"support", "standard", "minmax", "maximum"}
+    kind : {"support", "asinh", "standard", "minmax", "maximum"}
     frames : {"prepared", "counts"}
         Prepared frames have particles positive whatever their contrast; counts are as the camera gave them, with the
         contrast the network was trained on.
@@ -154,15 +162,42 @@ def condition(image: torch.Tensor, how: Conditioning | None = None) -> torch.Ten
         image = median3(image)
     if how.blur_px:
         image = smooth(image, how.blur_px)
-    if how.kind == "support":
-        flat = flattened(image)
-        level, noise = support(flat)
-        return ((flat - level) / noise).clamp(*CLIP)
+    if how.kind in ("support", "asinh"):
+        return _in_noise(image, logarithmic=how.kind == "asinh")
     if how.kind == "maximum":
         most = float(image.max())
         return image / most if most > 0.0 else image * 0.0
     low, unit = _level_and_unit(image, how.kind)
     return (image - low) / unit
+
+
+def _in_noise(image: torch.Tensor, *, logarithmic: bool) -> torch.Tensor:
+    """Flatten the image and put its support at 0 with unit noise; clip, or compress, what stands far out of it."""
+    flat = flattened(image)
+    level, noise = support(flat)
+    if not logarithmic:
+        return ((flat - level) / noise).clamp(*CLIP)
+    flat = flat - level
+    least = _LEAST_NOISE * float(flat.square().mean().sqrt()) or 1.0
+    return (flat / (_LINEAR * max(local_noise(flat), least))).asinh_().mul_(_LINEAR)
+
+
+def local_noise(image: torch.Tensor) -> float:
+    """Return the noise of an image (H, W), measured along every fourth row against a Gaussian of `_LOCAL_PX`.
+
+    Slow changes of the support do not count, and outlines of particles are too few to: the median absolute deviation.
+    """
+    from torch.nn import functional
+
+    weights = gaussian_weights(_LOCAL_PX)
+    rows, reach = image[::4], len(weights) - 1
+    width = rows.shape[1]
+    wide = functional.pad(rows[None], (reach, reach), mode="replicate")[0]
+    mean = rows * weights[0]
+    for i in range(1, reach + 1):
+        mean = mean + weights[i] * (wide[:, reach + i : reach + i + width] + wide[:, reach - i : reach - i + width])
+    rest = rows - mean
+    return 1.4826 * float((rest - rest.median()).abs().median())
 
 
 def _level_and_unit(image: torch.Tensor, kind: Kind) -> tuple[float, float]:

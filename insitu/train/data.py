@@ -1,12 +1,13 @@
-"""Training pairs from simulation: conditioned images and their exact masks, drawn once and kept in memory.
+"""Training pairs in memory: conditioned images with a code for every pixel, and batches drawn from them.
 
-Every image goes through the same `prepare` and `condition` that a frame meets in use, so that a network sees in
-training what it will see on real movies. No real image and no hand label is used.
+Every image went through the same `prepare` and `condition` that a frame meets in use, so that a network sees in
+training what it will see on real movies.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,15 +16,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-# Where particles cover more, the level of the support cannot be told from an image alone.
-_MOST_COVERED = 0.55
-# Share of images without any particle: what a network must learn to leave alone.
-_EMPTY = 0.2
+SUPPORT, PARTICLE, CONTACT, UNKNOWN = 0, 1, 2, 255
+"""Codes of pixels: `CONTACT` is support between particles that touch or nearly touch, `UNKNOWN` counts for nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Conditioned images float16 (N, S, S) and masks uint8 (N, S, S)."""
+    """Conditioned images float16 (N, S, S) and codes uint8 (N, S, S)."""
 
     images: NDArray[np.float16]
     masks: NDArray[np.uint8]
@@ -36,62 +35,57 @@ class Pairs:
         return Pairs(self.images[:n], self.masks[:n])
 
 
-def simulated_pairs(n: int, side: int, seed: int) -> Pairs:
-    """Draw `n` scenes of `side`×`side` px; scene i depends on (seed, i) alone.
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Several sets of pairs and how often each is drawn from; shares are relative."""
+
+    parts: tuple[Pairs, ...]
+    shares: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def part(self, rng: np.random.Generator) -> Pairs:
+        """Draw the set that the next pair comes from."""
+        if len(self.parts) == 1:
+            return self.parts[0]
+        edges = np.cumsum(self.shares) / sum(self.shares)
+        return self.parts[min(int(np.searchsorted(edges, rng.random(), "right")), len(self.parts) - 1)]
+
+
+def batch(
+    pairs: Pairs | Mixture, rng: np.random.Generator, size: int, side: int, jitter: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw `size` crops of `side` px with a random one of the eight symmetries.
 
     Parameters
     ----------
-    n, side : int
-    seed : int
+    pairs : Pairs or Mixture
+    rng : numpy Generator
+    size, side : int
+    jitter : float
+        Contrast is multiplied by e to a power of up to ±`jitter` and the level moved by up to ±`jitter`: the support's
+        level and noise are never known exactly.
 
     Returns
     -------
-    Pairs
+    images : torch.Tensor of shape (size, 1, side, side), float32
+    codes : torch.Tensor of shape (size, side, side), uint8
     """
-    images = np.empty((n, side, side), np.float16)
-    masks = np.empty((n, side, side), np.uint8)
-    for i in range(n):
-        images[i], masks[i] = _pair(np.random.default_rng([seed, i]), side)
-    return Pairs(images, masks)
-
-
-def _pair(rng: np.random.Generator, side: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    from insitu.models.network import condition
-    from insitu.options import PrepareOptions
-    from insitu.prepare import prepare, reference
-    from insitu.simulate import random_scene
-
-    while True:
-        bright_field = bool(rng.random() < 0.75)
-        image, mask = random_scene(
-            rng, (side, side), mode="bright-field" if bright_field else "dark-field", empty=_EMPTY
-        )
-        if mask.mean() > _MOST_COVERED:
-            continue
-        options = PrepareOptions()
-        taken = reference([(0, image)], options, "dark" if bright_field else "bright")
-        ready = condition(prepare(image[np.newaxis], options, taken).input[0])
-        return ready.numpy().astype(np.float16), mask.astype(np.uint8)
-
-
-def batch(pairs: Pairs, rng: np.random.Generator, size: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw `size` crops of `side` px with a random one of the eight symmetries; (size, 1, S, S) and (size, S, S)."""
     import torch
 
-    full = pairs.images.shape[-1]
-    images, masks = [], []
-    for _ in range(size):
-        i, (y, x), turn, flip = (
-            rng.integers(len(pairs)),
-            rng.integers(0, full - side + 1, 2),
-            rng.integers(4),
-            rng.integers(2),
-        )
+    mixture = pairs if isinstance(pairs, Mixture) else Mixture((pairs,), (1.0,))
+    images = np.empty((size, side, side), np.float32)
+    masks = np.empty((size, side, side), np.uint8)
+    for k in range(size):
+        part = mixture.part(rng)
+        height, width = part.images.shape[1:]
+        i, turn, flip = rng.integers(len(part)), int(rng.integers(4)), rng.integers(2)
+        y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
         window = (slice(y, y + side), slice(x, x + side))
-        image, mask = (np.rot90(a[i][window], int(turn)) for a in (pairs.images, pairs.masks))
-        images.append(image[:, ::-1] if flip else image)
-        masks.append(mask[:, ::-1] if flip else mask)
-    return (
-        torch.from_numpy(np.stack(images).astype(np.float32)).unsqueeze(1),
-        torch.from_numpy(np.stack(masks).astype(np.float32)),
-    )
+        image, mask = (np.rot90(a[i][window], turn) for a in (part.images, part.masks))
+        images[k], masks[k] = (image[:, ::-1], mask[:, ::-1]) if flip else (image, mask)
+        if jitter:
+            gain, shift = rng.uniform(-jitter, jitter, 2)
+            images[k] = images[k] * np.float32(exp(gain)) + np.float32(shift)
+    return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(masks)

@@ -78,7 +78,7 @@ def test_all_three_networks_are_shipped():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_reproduce_their_reference_output(name):
-    from insitu.train.weights import check_image
+    from insitu.train.reference import check_image
 
     model = models.load(name)
     with torch.inference_mode():

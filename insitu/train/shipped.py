@@ -1,0 +1,160 @@
+"""What the shipped weights are: their architectures, recipes and data, and the table of what they do on unseen sets."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from insitu.train.augment import Augmentation
+from insitu.train.data import Mixture, Pairs
+from insitu.train.loop import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from insitu.train.labelled import Labelled
+    from insitu.types import Model
+
+SIDE_PX, SEED = 192, 1
+FOLDS, TESTED_FOLD = 5, 0
+# (seed, number) of what is drawn; panels are varied `number` times each
+SCENES = ((1, 1200), (2, 1800))
+ROUGH = ((1, 800),)
+PANELS = ((1, 2), (2, 4))
+# Images of one kind with labels drawn for them: their contrast is known, and they must not crowd out the rest.
+OWN = ((1, 12),)
+_KNOWN_CONTRAST = Augmentation(invert=0.15, contrast_to_noise=(2.0, 20.0))
+_BOXES = Augmentation(invert=0.15, contrast_to_noise=(3.0, 20.0), noise=0.3)
+# set → how often a crop comes from it
+UNSEEN = {"scenes": 0.30, "rough": 0.25, "panels": 0.45}
+EVERYTHING = {"scenes": 0.25, "rough": 0.15, "panels": 0.25, "panels_tested": 0.1, "gold": 0.1, "catalysts": 0.15}
+ATTRIBUTION = (
+    "EMPS, by256/emps (MIT; figure panels of the publications whose DOIs are listed there)",
+    "gold at 800 °C, msa-em/microscopy-seg-track (CC-BY-4.0)",
+    "supported catalysts, ArdaGen/STEM-Automated-Nanoparticle-Analysis-YOLOv8-SAM (MIT)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One set of weights: its architecture, how it is trained on `UNSEEN`, and how it goes on with `EVERYTHING`."""
+
+    name: str
+    architecture: str
+    recipe: Recipe
+    further: Recipe
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def shorter(self, factor: int) -> Plan:
+        """Return the same plan with fewer steps, for a quick look."""
+        recipe, further = (replace(r, steps=max(1, r.steps // factor)) for r in (self.recipe, self.further))
+        return replace(self, recipe=recipe, further=further)
+
+
+_RECIPE = Recipe(
+    steps=5000, batch=8, crop_px=128, most_rate=0.003, jitter=0.2, contact=3.0, precision="bfloat16", seed=SEED
+)
+_FURTHER = replace(_RECIPE, steps=1200, most_rate=0.0015, seed=SEED + 1)
+PLANS: tuple[Plan, ...] = (
+    Plan("resunet-mixed-2", "resunet", _RECIPE, _FURTHER, {"pools": [2, 4, 4], "base": 8}),
+    Plan("unet-mixed-2", "unet", _RECIPE, _FURTHER),
+    Plan("shallow-mixed-2", "shallow", replace(_RECIPE, steps=1500), replace(_FURTHER, steps=500)),
+)
+
+
+def tested(one: Labelled) -> bool:
+    """Tell whether an EMPS panel belongs to the publications that the held-out model has not seen: a fifth of them."""
+    return not one.group.startswith("unlisted") and zlib.crc32(one.group.encode()) % FOLDS == TESTED_FOLD
+
+
+def tiles(name: str, samples: Path, reduced: int = 1) -> Pairs:
+    """Return one of the sets of tiles.
+
+    Parameters
+    ----------
+    name : {"scenes", "rough", "panels", "panels_tested", "gold", "catalysts"}
+        `panels` are the publications that the held-out model may see, `panels_tested` the others.
+    samples : Path
+        Folder that holds ``segmentation/``.
+    reduced : int
+        Divides the amounts, for a quick look.
+    """
+    from insitu.train import labelled
+    from insitu.train.tiles import agglomerate_tiles, real_tiles, scene_tiles
+
+    if name in ("scenes", "rough"):
+        draw, wanted = (scene_tiles, SCENES) if name == "scenes" else (agglomerate_tiles, ROUGH)
+        return together([draw(max(4, n // reduced), SIDE_PX, seed) for seed, n in wanted])
+    if name in ("gold", "catalysts"):
+        found = list((labelled.gold if name == "gold" else labelled.boxes)(samples))
+        how, wanted = (_KNOWN_CONTRAST if name == "gold" else _BOXES), OWN
+    else:
+        panels = list(labelled.emps(samples))
+        unseen = name == "panels_tested"
+        # the publications of the unlisted ones are not known: they may be among those tested
+        found = [one for one in panels if (tested(one) or one.group.startswith("unlisted")) == unseen]
+        how, wanted = Augmentation(), PANELS
+    found = found[::reduced]
+    return together([real_tiles(found, max(1, n // reduced), SIDE_PX, seed, how) for seed, n in wanted])
+
+
+def together(parts: Sequence[Pairs]) -> Pairs:
+    """Return several sets as one."""
+    return Pairs(np.concatenate([p.images for p in parts]), np.concatenate([p.masks for p in parts]))
+
+
+def mixture(shares: Mapping[str, float], sets: Callable[[str], Pairs]) -> Mixture:
+    """Return the mixture of the sets that `sets` gives by name."""
+    return Mixture(tuple(sets(name) for name in shares), tuple(shares.values()))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the scores of held-out models as a table in Markdown."""
+    head = [
+        "model",
+        "gold IoU (least)",
+        "gold edge, px",
+        "boxes F1 (split)",
+        "EMPS recall / precision",
+        "the same, split",
+    ]
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    for row in rows:
+        cells = [row["name"], f"{row['gold_iou']:.3f} ({row['gold_least']:.3f})", f"{row['gold_edge_px']:+.2f}"]
+        cells += [
+            f"{row['boxes_f1']:.3f} ({row['boxes_split_f1']:.3f})",
+            f"{row['emps_recall']:.3f} / {row['emps_precision']:.3f}",
+        ]
+        cells += [f"{row['split_recall']:.3f} / {row['split_precision']:.3f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def scored(model: Model, name: str, samples: Path, threshold: float | None = None) -> dict[str, Any]:
+    """Return the scores of one model on the real sets: gold, boxes, and the tested fold of EMPS."""
+    from insitu.train import held_out, labelled
+
+    iou, edge = held_out.gold_scores(model, labelled.gold(samples), threshold)
+    boxes = held_out.box_scores(model, samples, threshold=threshold)
+    apart_boxes = held_out.box_scores(model, samples, split=True, threshold=threshold)
+    panels = [one for one in labelled.emps(samples) if tested(one)]
+    whole = held_out.emps_scores(model, panels, threshold=threshold)
+    apart = held_out.emps_scores(model, panels, split=True, threshold=threshold)
+    return {
+        "name": name,
+        "gold_iou": float(np.mean(iou)),
+        "gold_least": float(np.min(iou)),
+        "gold_edge_px": float(np.mean(edge)),
+        "boxes_f1": float(np.mean([f1 for _, _, f1 in boxes.values()])),
+        "boxes_split_f1": float(np.mean([f1 for _, _, f1 in apart_boxes.values()])),
+        "boxes": {k: [round(v, 3) for v in values] for k, values in boxes.items()},
+        "emps_recall": whole.recall,
+        "emps_precision": whole.precision,
+        "split_recall": apart.recall,
+        "split_precision": apart.precision,
+        "emps_instances": whole.true,
+    }

@@ -5,20 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import nn
 
 
-def write(module: nn.Module, file: Path, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write ``NAME.safetensors``, ``NAME.json`` and ``NAME.md``; return the card with the hash of the weights."""
+def write(
+    module: nn.Module,
+    file: Path,
+    card: Mapping[str, Any],
+    readable: Callable[[Mapping[str, Any]], str] | None = None,
+) -> dict[str, Any]:
+    """Write ``NAME.safetensors``, ``NAME.json`` and ``NAME.md``; return the card with the hash of the weights.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    file : Path
+    card : mapping
+    readable : callable, optional
+        Makes the card for readers; `for_readers` where absent.
+    """
     from insitu.models.checkpoint import save_network
     from insitu.train.reference import reference_output
 
     named = {"name": file.stem, **card, "reference": reference_output(module, card)}
     full = save_network(module, file, named)
-    file.with_suffix(".md").write_text(for_readers(full), encoding="utf-8")
+    file.with_suffix(".md").write_text((readable or for_readers)(full), encoding="utf-8")
     return full
 
 

@@ -30,7 +30,7 @@ OWN = ((1, 12),)
 _KNOWN_CONTRAST = Augmentation(invert=0.15, contrast_to_noise=(2.0, 20.0))
 _BOXES = Augmentation(invert=0.15, contrast_to_noise=(3.0, 20.0), noise=0.3)
 # set → how often a crop comes from it
-UNSEEN = {"scenes": 0.30, "rough": 0.25, "panels": 0.45}
+UNSEEN = {"scenes": 0.3, "rough": 0.2, "panels": 0.5}
 EVERYTHING = {"scenes": 0.25, "rough": 0.15, "panels": 0.25, "panels_tested": 0.1, "gold": 0.1, "catalysts": 0.15}
 ATTRIBUTION = (
     "EMPS, by256/emps (MIT; figure panels of the publications whose DOIs are listed there)",
@@ -56,7 +56,7 @@ class Plan:
 
 
 _RECIPE = Recipe(
-    steps=5000, batch=8, crop_px=128, most_rate=0.003, jitter=0.2, contact=3.0, precision="bfloat16", seed=SEED
+    steps=5000, batch=4, crop_px=192, most_rate=0.003, jitter=0.2, contact=3.0, precision="bfloat16", seed=SEED
 )
 _FURTHER = replace(_RECIPE, steps=1200, most_rate=0.0015, seed=SEED + 1)
 PLANS: tuple[Plan, ...] = (

@@ -26,7 +26,7 @@ from insitu.train.learn import THRESHOLDS, dice_at
 from insitu.train.loop import seeded, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from torch import nn
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from insitu.train.loop import Recipe
     from insitu.train.shipped import Plan
 
-HYSTERESIS = 0.9
-THRESHOLD = 0.5
-_CHOSEN_ON = 200  # tiles of simulated scenes on which the pixel scores are given
+_HYSTERESIS = 0.2  # above the threshold: a piece that nowhere reaches so far is no particle
+_CHOSEN_ON = 200  # tiles of each of the sets on which the threshold is chosen: those that both stages learn from
 
 
 def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], samples: Path) -> dict[str, Any]:
@@ -52,14 +51,12 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
         "architecture": plan.architecture,
         "parameters": dict(plan.parameters),
         "input": INPUT,
-        "threshold": THRESHOLD,
-        "seed": HYSTERESIS,
     }
     stage(module, shipped.UNSEEN, plan.recipe, work / f"{plan.name}-unseen", sets)
-    write_held_out = {**card, "name": f"{plan.name}-held-out"}
-    scores = shipped.scored(Network(module, plan.name, write_held_out), plan.name, samples)
+    scores = shipped.scored(Network(module, plan.name, {**card, **cut(module, sets)}), plan.name, samples)
     module.requires_grad_(requires_grad=True)
     stage(module, shipped.EVERYTHING, plan.further, work / f"{plan.name}-everything", sets)
+    card |= cut(module, sets)
     card |= {
         "parameter_count": sum(p.numel() for p in module.parameters()),
         "data": "simulated scenes, scenes of rough supports, EMPS, gold at 800 °C, supported catalysts (boxes)",
@@ -68,16 +65,23 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
         "further": plan.further.as_dict(),
         "shares": {"unseen": shipped.UNSEEN, "everything": shipped.EVERYTHING},
         "held_out": {k: v for k, v in scores.items() if k != "name"},
-        "pixel_dice_at_threshold": {
-            str(t): v for t, v in dice_at(module, sets("scenes").first(_CHOSEN_ON)).items() if t in THRESHOLDS
-        },
         "cpu_s": round(time.process_time() - began),
         "polarity": "either; insitu.prepare turns dark particles over where it can tell",
         "licence": "BSD-3-Clause",
     }
-    full = write(module, folder / f"{plan.name}.safetensors", card)
-    (folder / f"{plan.name}.md").write_text(for_readers(full), encoding="utf-8")
-    return full
+    return write(module, folder / f"{plan.name}.safetensors", card, for_readers)
+
+
+def cut(module: nn.Module, sets: Callable[[str], Pairs]) -> dict[str, Any]:
+    """Return threshold and hysteresis, and the pixel Dice from which they follow: scenes and panels count alike."""
+    each = [dice_at(module, sets(name).first(_CHOSEN_ON)) for name in ("scenes", "panels")]
+    mean = {t: round(sum(one[t] for one in each) / len(each), 4) for t in THRESHOLDS}
+    threshold = max(mean, key=lambda t: mean[t])
+    return {
+        "threshold": threshold,
+        "seed": round(min(0.9, threshold + _HYSTERESIS), 2),
+        "pixel_dice_at_threshold": {str(t): v for t, v in mean.items()},
+    }
 
 
 def stage(
@@ -111,7 +115,7 @@ def _report(step: int, loss: float) -> None:
     print(f"  step {step:5d}  loss {loss:.4f}", file=sys.stderr, flush=True)  # noqa: T201 - progress of a program
 
 
-def for_readers(card: dict[str, Any]) -> str:
+def for_readers(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
     recipe, further = (", ".join(f"{k} {v}" for k, v in card[which].items()) for which in ("recipe", "further"))
     sources = "\n".join(f"  - {one}" for one in card["attribution"])

@@ -95,7 +95,7 @@ def test_the_rate_rises_for_three_tenths_and_falls_to_nothing():
     recipe = Recipe(steps=101, most_rate=0.01)
     rates = [rate(step, recipe) for step in range(101)]
     assert math.isclose(rates[0], 0.01 / 25)
-    assert max(rates) == rates[29]
+    assert int(np.argmax(rates)) in (29, 30)
     assert math.isclose(max(rates), 0.01, rel_tol=2e-3)
     assert math.isclose(rates[-1], 1e-7)
     assert (np.diff(rates[:30]) > 0).all()

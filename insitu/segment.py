@@ -115,7 +115,7 @@ def segment(prepared: Prepared, model: Model, options: SegmentOptions) -> list[S
             chunk = images[len(found) : len(found) + step]
             try:
                 coarse = _blocks(_padded_batch(chunk, step), options.preview)
-                probability = _full(_probabilities(model, coarse), options.preview, images.shape[-2:])[: len(chunk)]
+                probability = _full(probabilities(model, coarse), options.preview, images.shape[-2:])[: len(chunk)]
             except torch.OutOfMemoryError:
                 step = halved(model, step)
                 flags = (f"memory ran out: {step} frames at a time from here on",)
@@ -175,7 +175,7 @@ def _padded_batch(images: torch.Tensor, size: int) -> torch.Tensor:
     return images if short <= 0 else torch.cat([images, images[-1:].expand(short, *images.shape[1:])])
 
 
-def _probabilities(model: Model, images: torch.Tensor) -> torch.Tensor:
+def probabilities(model: Model, images: torch.Tensor) -> torch.Tensor:
     """Call the model on frames padded (borders repeated) to the multiple of px it needs; (B, H, W) float32 in 0…1."""
     from torch.nn import functional
 

@@ -33,6 +33,8 @@ VERBS = {
     "view": ("insitu.cli.view:view", "look at a run in napari"),
     "evaluate": ("insitu.cli.evaluate:evaluate", "score a run against the truth of a simulated movie"),
     "train": ("insitu.cli.train:train", "learn a model from labelled images, simulated scenes, or both"),
+    "explain": ("insitu.cli.explain:explain", "look inside a network: kernels, maps, reasons, receptive field, noise"),
+    "study": ("insitu.cli.study:study", "a grid of networks, image sets and seeds, with the figures of the papers"),
     "models": ("insitu.cli.models:models", "list, show and import models: weights, architectures, presets"),
     "config": ("insitu.cli.config:config", "show, explain and check settings"),
     "doctor": ("insitu.cli.doctor:doctor", "versions, device, disk and ffmpeg, for bug reports"),

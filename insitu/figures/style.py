@@ -230,16 +230,17 @@ def powers_of_ten(axes: Axes) -> None:
     """Make both axes logarithmic with labels ``10⁻²`` that are plain text."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-    def label(value: float, _place: int) -> str:
-        power = math.log10(value) if value > 0 else math.nan
-        return f"10{str(round(power)).translate(raised)}" if abs(power - round(power)) < 1e-6 else ""
-
     axes.set(xscale="log", yscale="log")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(label))
+        axis.set_major_formatter(FuncFormatter(power_of_ten))
         axis.set_minor_formatter(NullFormatter())
+
+
+def power_of_ten(value: float, _place: int = 0) -> str:
+    """Return ``10⁻²`` for a power of ten, nothing for other values: the form of a tick formatter."""
+    power = math.log10(value) if value > 0 else math.nan
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return f"10{str(round(power)).translate(raised)}" if abs(power - round(power)) < 1e-6 else ""
 
 
 def whole_numbers(axes: Axes) -> None:

@@ -115,7 +115,7 @@ def test_an_imported_network_segments_counts_as_it_was_trained(tmp_path):
 
     from insitu.options import PrepareOptions
     from insitu.prepare import prepare, reference
-    from insitu.segment import _probabilities
+    from insitu.segment import probabilities
 
     table = keras_file(tmp_path / "k.h5")
     save_imported(import_weights(tmp_path / "k.h5"), tmp_path / "k.h5", tmp_path / "mine.safetensors", threshold=0.7)
@@ -127,7 +127,7 @@ def test_an_imported_network_segments_counts_as_it_was_trained(tmp_path):
 
     given = seen(prepare(counts, PrepareOptions(), taken), model.sees)
     with torch.inference_mode():
-        found = _probabilities(model, given)[0].numpy()
+        found = probabilities(model, given)[0].numpy()
     smoothed = ndimage.median_filter(counts[0].astype(np.float64), 3, mode="nearest")
     np.testing.assert_allclose(found, softmax(forward(table, smoothed / smoothed.max()))[..., 1], atol=1e-5)
 

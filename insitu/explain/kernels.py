@@ -8,7 +8,6 @@ criterion; a kernel that none explains to half of its variance is called unexpla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 from math import log, pi
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +76,9 @@ def _fit(target: NDArray[np.float64], family: str) -> Fit:
 
     side = target.shape[0]
     grid = np.mgrid[:side, :side].astype(np.float64) - (side - 1) / 2
-    basis, starts, low, high, names = _FAMILY[family](side)
+    basis, starts, low, high, names = (
+        _gabor(side, _waves(target)) if family == "gabor" else _log(side) if family == "log" else _gaussian(side)
+    )
 
     def solved(p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the best kernel of this shape: amplitudes and offset are linear, so they need no search."""
@@ -131,7 +132,7 @@ def _log(side: int) -> Family:
     return basis, starts, [-half, -half, 0.4], [half, half, 1.5 * side], ("y_px", "x_px", "sigma_px")
 
 
-def _gabor(side: int) -> Family:
+def _gabor(side: int, waves: Sequence[tuple[float, float]]) -> Family:
     def basis(p: NDArray[np.float64], y: NDArray[np.float64], x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         along, across = _turned(p[4], y - p[0], x - p[1])
         envelope = np.exp(-0.5 * ((along / p[2]) ** 2 + (across / (p[2] * p[3])) ** 2))
@@ -139,13 +140,16 @@ def _gabor(side: int) -> Family:
         # both quadratures: their amplitudes are the amplitude and the phase of the wave
         return [envelope * np.cos(phase), envelope * np.sin(phase)]
 
-    starts = [
-        np.array([0.0, 0.0, side / 4, 1.0, a, w])
-        for a, w in product((0.0, pi / 4, pi / 2, 3 * pi / 4), (side / 2, float(side)))
-    ]
+    starts = [np.array([0.0, 0.0, s, 1.0, a, w]) for a, w in waves for s in (side / 5, side / 3)]
     half = side / 2
     low, high = [-half, -half, 0.4, 0.2, -2 * pi, 2.0], [half, half, 1.5 * side, 5.0, 2 * pi, 4.0 * side]
     return basis, starts, low, high, ("y_px", "x_px", "sigma_px", "aspect", "angle_deg", "wavelength_px")
 
 
-_FAMILY: dict[str, Callable[[int], Family]] = {"gaussian": _gaussian, "log": _log, "gabor": _gabor}
+def _waves(kernel: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Return direction and wavelength of the strongest wave in a kernel, where a search may begin."""
+    size = 4 * kernel.shape[0]
+    power = np.abs(np.fft.rfft2(kernel - kernel.mean(), (size, size)))
+    y, x = np.unravel_index(int(power.argmax()), power.shape)
+    qy, qx = float(np.fft.fftfreq(size)[y]), float(np.fft.rfftfreq(size)[x])
+    return [(float(np.arctan2(qy, qx)), float(np.clip(1.0 / max(np.hypot(qy, qx), 1e-9), 2.5, 3.0 * kernel.shape[0])))]

@@ -7,7 +7,6 @@ for the same reason.)
 
 from __future__ import annotations
 
-from math import log, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,17 +38,35 @@ def correlation(image: NDArray[np.float32], support: NDArray[np.bool_]) -> float
 def images(count: int, side: int, neighbours: float, seed: int) -> NDArray[np.float32]:
     """Return noise of mean 0 and variance 1, (count, side, side), whose neighbours correlate as given.
 
-    White noise behind a Gaussian of width σ has the correlation exp(−1/4σ²) at a distance of one px.
+    White noise behind a Gaussian, as wide as it takes.
     """
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng(seed)
     made = rng.standard_normal((count, side, side))
     if neighbours > 0.01:
-        sigma = sqrt(-1.0 / (4.0 * log(min(neighbours, 0.98))))
-        made = np.stack([gaussian_filter(m, sigma, mode="wrap") for m in made])
+        sigma = _width(min(neighbours, 0.98))
+        made = np.stack([gaussian_filter(m, sigma, mode="wrap", radius=_reach(sigma)) for m in made])
     made -= made.mean(axis=(1, 2), keepdims=True)
     return np.asarray(made / made.std(axis=(1, 2), keepdims=True), np.float32)
+
+
+def _width(neighbours: float) -> float:
+    """Return the σ in px of the sampled Gaussian that gives white noise this correlation of neighbours.
+
+    A continuous Gaussian would give exp(−1/4σ²), which is wrong below one px.
+    """
+    from scipy.optimize import brentq
+
+    def excess(sigma: float) -> float:
+        w = np.exp(-0.5 * (np.arange(-_reach(sigma), _reach(sigma) + 1) / sigma) ** 2)
+        return float((w[1:] * w[:-1]).sum() / (w * w).sum() - neighbours)
+
+    return float(brentq(excess, 0.1, 8.0))
+
+
+def _reach(sigma: float) -> int:
+    return int(4.0 * sigma) + 2
 
 
 def false_alarms(module: nn.Module, noise: Sequence[torch.Tensor], threshold: float) -> dict[str, float]:
@@ -82,6 +99,6 @@ def verdict(rows: Sequence[dict[str, Any]], alarms: dict[str, float]) -> str:
     what = (
         "noise alone gives no particle"
         if seen == 0.0
-        else f"noise alone gives {alarms['pieces_per_image']:.3g} false particles an image ({100 * seen:.2g} % of px)"
+        else f"noise alone gives {alarms['pieces_per_image']:.3g} false particles an image ({100 * seen:.3g} % of px)"
     )
     return f"{what}; {100 * share:.0f} % of living channels are stirred by noise as much as by this image"

@@ -32,10 +32,10 @@ def frame_for(
     """Return a frame as a run would hand it to the model, and what is known of it."""
     import numpy as np
 
+    from insitu.models.inputs import seen
     from insitu.options import PrepareOptions
     from insitu.prepare import prepare, reference
     from insitu.read import open_source
-    from insitu.segment import seen
 
     reader = open_source(image)
     try:

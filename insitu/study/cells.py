@@ -156,12 +156,17 @@ class Work:
             "cpu_s": round(cpu_s, 1),
             "recipe": recipe.as_dict(),
         }
-        facts |= {"parameters": sum(p.numel() for p in module.parameters()), "loss": float(np.mean(history.losses[-50:]))}
+        facts |= {
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "loss": float(np.mean(history.losses[-50:])),
+        }
         _write(folder / "trained.json", {"print": self._trained_print(cell), **facts})
 
     def _trained_print(self, cell: Cell) -> str:
         network = self.study.models[cell.model].model_dump(mode="json", exclude={"group"})
-        data = UNTRAINED if cell.trained_on == UNTRAINED else self.sets.fingerprint(cell.trained_on)
+        if cell.trained_on == UNTRAINED:
+            return _print([network])
+        data = self.sets.fingerprint(cell.trained_on)
         return _print([network, self.study.training, data, cell.seed])
 
     def _test_print(self, cell: Cell, test: str) -> str:

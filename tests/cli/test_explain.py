@@ -26,7 +26,20 @@ def image(tmp_path_factory):
 
 def test_a_look_writes_what_it_says(call, image, tmp_path):
     out = tmp_path / "look"
-    done = call("explain", "shallow", str(image), "-o", str(out), "--window", "64", "--polarity", "dark", "--json")
+    done = call(
+        "explain",
+        "shallow",
+        str(image),
+        "-o",
+        str(out),
+        "--window",
+        "48",
+        "--polarity",
+        "dark",
+        "--layer",
+        "head",
+        "--json",
+    )
     assert done.code == 0, done.err
     said = json.loads(done.out.splitlines()[-1])
     kept = json.loads((out / "summary.json").read_text())

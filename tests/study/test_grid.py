@@ -49,6 +49,14 @@ def config(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def plain(config):
+    """The same study without figures, which cost most of its time."""
+    path = config.with_name("plain.toml")
+    path.write_text(f"figures = []\n{TEXT}")
+    return path
+
+
+@pytest.fixture(scope="module")
 def done(config, tmp_path_factory):
     out = tmp_path_factory.mktemp("done") / "out"
     return out, run(config, out)
@@ -98,29 +106,29 @@ def test_summary_and_figures_follow_from_the_scores(done):
     assert all((out / "figures" / f"{n}.svg").is_file() and (out / "figures" / f"{n}.csv").is_file() for n in names)
 
 
-def test_a_stopped_study_goes_on_and_comes_to_the_same(config, done, tmp_path):
+def test_a_stopped_study_goes_on_and_comes_to_the_same(plain, done, tmp_path):
     out = tmp_path / "again"
-    first = run(config, out, least=2)
+    first = run(plain, out, least=2)
     assert (first.before, first.now) == (0, 2)
     kept = {p: p.stat().st_mtime_ns for p in (out / "cells").rglob("*.json")}
     # a cell that was killed while it wrote leaves only what is not counted
     (out / "cells" / "net" / "half" / "seed-1").mkdir(parents=True)
     (out / "cells" / "net" / "half" / "seed-1" / "trained.part").write_text("{")
-    second = run(config, out)
+    second = run(plain, out)
     assert (second.before, second.now) == (2, 3)
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
     assert without_time(table(out / "scores.csv")) == without_time(table(done[0] / "scores.csv"))
-    third = run(config, out)
+    third = run(plain, out)
     assert (third.before, third.now) == (5, 0)
 
 
-def test_what_was_done_with_other_settings_is_refused_or_done_again(config, done, tmp_path):
+def test_what_was_done_with_other_settings_is_refused_or_done_again(done, tmp_path):
     import shutil
 
     out = tmp_path / "changed"
     shutil.copytree(done[0], out)
     other = tmp_path / "other.toml"
-    other.write_text(TEXT.replace("steps = 4", "steps = 5"))
+    other.write_text("figures = []\n" + TEXT.replace("steps = 4", "steps = 5"))
     with pytest.raises(CommandError, match="other settings") as caught:
         run(other, out)
     assert "--overwrite" in caught.value.hint
@@ -131,14 +139,14 @@ def test_what_was_done_with_other_settings_is_refused_or_done_again(config, done
         run(other, out)
 
 
-def test_a_further_test_set_costs_no_training(config, done, tmp_path):
+def test_a_further_test_set_costs_no_training(done, tmp_path):
     import shutil
 
     out = tmp_path / "more"
     shutil.copytree(done[0], out)
     before = {p: p.stat().st_mtime_ns for p in (out / "cells").rglob("weights.safetensors")}
     more = tmp_path / "more.toml"
-    more.write_text(f'{TEXT}\n[data.eight]\nkind = "changed"\nfrom = "a"\nbits = 8\n')
+    more.write_text(f'figures = []\n{TEXT}\n[data.eight]\nkind = "changed"\nfrom = "a"\nbits = 8\n')
     assert run(more, out).now == 5
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert len(table(out / "scores.csv")) == 5 * 3

@@ -363,6 +363,7 @@ def _metrics(engine: Engine, seen: Progress, began: float, hooks: Hooks) -> dict
         "rss_MB": round(rss / 1e6, 1),
         "bytes_read": done * engine.reader.info.dtype.itemsize * prod(engine.reader.info.shape),
         "lanes": engine.__dict__.get("lanes"),  # none where the frames were analysed elsewhere
+        "running_s": round(engine.watch.running_s, 3),
         "stages": engine.watch.summary(),
         "queues": engine.watch.queues(),
         **(hooks.metrics() if hooks.metrics else {}),

@@ -69,11 +69,18 @@ class Stopwatch:
         self._lock = threading.Lock()
         self.seconds: dict[str, list[float]] = {}
         self._gauges: dict[str, list[float]] = {}
+        self._began: float | None = None
+
+    @property
+    def running_s(self) -> float:
+        """Wall time in s since the first stage began."""
+        return 0.0 if self._began is None else time.perf_counter() - self._began
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a block under `name`: wall time, and CPU time of this thread."""
         wall, cpu = time.perf_counter(), time.thread_time()
+        self._began = self._began or wall
         try:
             yield
         finally:

@@ -109,12 +109,12 @@ def test_run_json_says_what_each_stage_cost_and_the_profile_which_one_limits(tmp
 def test_the_busiest_threads_limit(slow, threads):
     names = ("read", "prepare", "segment", "measure", "link", "store")
     stages = {name: {"wall_s": 9.0 if name == slow else 1.0, "cpu_s": 1.0} for name in names}
-    found = limit({"seconds": 10.0, "lanes": 1, "stages": stages})
+    found = limit({"running_s": 10.0, "lanes": 1, "stages": stages})
     assert (found.stage, found.threads) == (slow, threads)
 
 
 def test_nothing_limits_a_run_without_frames():
-    assert limit({"seconds": 1.0, "stages": {}}) is None
+    assert limit({"running_s": 1.0, "stages": {}}) is None
     assert table({}) == ["profile: no frame was analysed"]
 
 

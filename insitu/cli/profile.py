@@ -32,7 +32,7 @@ class Limit(NamedTuple):
 
 def limit(metrics: Mapping[str, Any]) -> Limit | None:
     """Return what limits a run, from the metrics in its ``run.json``; None where no frame was analysed here."""
-    seconds, stages = metrics.get("seconds") or 0.0, metrics.get("stages") or {}
+    seconds, stages = metrics.get("running_s") or 0.0, metrics.get("stages") or {}
     shares = {
         threads: sum(stages.get(name, {}).get("wall_s", 0.0) for name in names) / (seconds * _width(threads, metrics))
         for threads, names in _STAGES.items()
@@ -60,7 +60,7 @@ def table(metrics: Mapping[str, Any]) -> list[str]:
         width = _width(threads, metrics)
         for name in names:
             spent = metrics["stages"].get(name, {"wall_s": 0.0, "cpu_s": 0.0})
-            share = spent["wall_s"] / (metrics["seconds"] * width)
+            share = spent["wall_s"] / (metrics["running_s"] * width)
             where = f"{width} {threads}" if threads == "lanes" else threads
             lines.append(
                 f"  {name:8} {1e3 * spent['cpu_s'] / frames:9.2f} ms CPU {1e3 * spent['wall_s'] / frames:9.2f} ms "

@@ -57,6 +57,21 @@ def networks(rows: list[dict[str, Any]]) -> str:
     return table(head, body)
 
 
+def forward(rows: list[dict[str, Any]]) -> str:
+    sides = ("plain", "engine", "openvino latency", "openvino throughput")
+    head = ("model", *(f"{side}: ms wall (CPU)" for side in sides), "engine to plain", "to the faster OpenVINO",
+            "masks differ from plain: engine, OpenVINO")  # fmt: skip
+    body = []
+    for r in rows:
+        cells = [f"{r[s]['wall_ms']:.0f} ({r[s]['cpu_ms']:.0f})" if s in r else "—" for s in sides]
+        other = min((r[s]["wall_ms"] for s in sides[2:] if s in r), default=float("nan"))
+        own = r["engine"]["wall_ms"]
+        differ = [f"{r[s]['mask_disagreement']:.1e}" for s in ("engine", "openvino latency") if s in r]
+        body.append((r["model"], *cells, f"{r['plain']['wall_ms'] / own:.1f}× faster", f"{own / other:.2f}× its time",
+                     ", ".join(differ)))  # fmt: skip
+    return table(head, body)
+
+
 def stages(rows: list[dict[str, Any]]) -> str:
     few = [r for r in rows if r["particles"] == 300]
     head = ("ms of CPU a frame", "goal", *(r["model"] for r in few))
@@ -85,6 +100,7 @@ def made() -> str:
         "whole": whole(pipeline["rows"]),
         "networks": networks(pipeline["rows"]),
         "stages": stages(pipeline["rows"]),
+        "forward": forward(recorded("networks")["rows"]),
         "host": f"{host['processor']}, {host['cores']} cores, Python {host['python']}, {versions}.",
         "constant": constant(recorded("constant")["marks"]),
     }

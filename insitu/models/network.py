@@ -49,7 +49,7 @@ class Network:
 
         module.eval().requires_grad_(requires_grad=False)
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
-        self._replayed = Replayed(self._from_inputs)
+        self._replayed = Replayed(self.from_inputs)
         self.name = name
         self.card = card
         self.threshold = float(card.get("threshold", 0.5))
@@ -76,8 +76,8 @@ class Network:
             inputs = functional.pad(inputs, (0, right, 0, down), mode="replicate")
         return self._replayed(inputs.contiguous(memory_format=torch.channels_last))[:, :height, :width]
 
-    def _from_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, 1, H, W) conditioned → probability (B, H, W); nothing in here waits for the host."""
+    def from_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(B, 1, H, W) conditioned, channels last → probability (B, H, W); nothing in here waits for the host."""
         import torch
 
         return torch.sigmoid(particle_logit(self.module(inputs).float(), self.activation))

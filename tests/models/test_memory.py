@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -24,3 +25,30 @@ def test_freed_memory_between_blocks_in_use_goes_back():
     returned = kept - me.memory_info().rss
     assert returned > 0.8 * 200 * 250_000
     assert all(b[::4096].all() for b in blocks)
+
+
+_IN_A_LANE = """
+import resource
+import numpy as np
+from insitu.lanes import Lanes
+from insitu.models.memory import keep_large_blocks
+
+def faults(_):
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    np.ones(40_000_000, np.uint8)
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+
+print(keep_large_blocks())
+lane = Lanes(faults, 1)
+print([lane.put(None).result() for _ in range(4)][-1])
+lane.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_a_lane_keeps_large_blocks_too():
+    done = subprocess.run([sys.executable, "-c", _IN_A_LANE], capture_output=True, text=True, check=True)
+    kept, faults = done.stdout.split()
+    if kept != "True":
+        pytest.skip("another C library")
+    assert int(faults) < 100  # of 9766 pages

@@ -100,7 +100,9 @@ def made() -> str:
         "whole": whole(pipeline["rows"]),
         "networks": networks(pipeline["rows"]),
         "stages": stages(pipeline["rows"]),
-        "forward": forward(recorded("networks")["rows"]),
+        "forward": forward(recorded("networks")["rows"])
+        if (RESULTS / "networks.json").is_file()
+        else "Not recorded yet.",
         "host": f"{host['processor']}, {host['cores']} cores, Python {host['python']}, {versions}.",
         "constant": constant(recorded("constant")["marks"]),
     }

@@ -1,8 +1,7 @@
 """The frames that are worked on at the same time: one lane a core, each frame on one thread from counts to particles.
 
-A frame on one thread gives the same bits whatever else runs, needs no thread to wait for another, and two frames on two
-cores take half the time of one after the other, which threads inside a network's layers never reach. Results come out
-in the order in which the frames went in.
+A frame on one thread gives the same bits whatever else runs, and no thread waits for another: every stage uses all
+cores, not the layers of a network alone. Results come out in the order in which the frames went in.
 """
 
 from __future__ import annotations

@@ -65,6 +65,17 @@ def test_surfaces_and_flattened_frames_are_those_of_the_tensors(shape, monkeypat
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-4)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 3), (5, 4), (40, 33)])
+@pytest.mark.parametrize(("degree", "symmetric"), [(3, False), (3, True), (2, True)])
+def test_the_compiled_fit_is_that_of_numpy(shape, degree, symmetric):
+    rng = np.random.default_rng(sum(shape))
+    values = rng.normal(size=shape) + np.linspace(0, 3, shape[1]) ** 2 + 40.0 * (rng.random(shape) < 0.1)
+    expected = background._robust_fit(values, min(degree, *(n - 1 for n in shape)), symmetric=symmetric)
+    np.testing.assert_allclose(background._fit(values, degree, symmetric=symmetric), expected, atol=1e-6)
+    flat = np.full(shape, 7.0)
+    np.testing.assert_allclose(background._fit(flat, degree, symmetric=symmetric).ravel()[0], 7.0)
+
+
 @pytest.mark.parametrize("size", [1, 3, 16])
 def test_block_means(size):
     image = noise((21, 35))

@@ -185,10 +185,10 @@ def _flattened(image: NDArray[np.float32], loops: ModuleType) -> NDArray[np.floa
     """Do what `flattened` does in three passes over the frame; the surface is never written down."""
     side = _block_side(image.shape)
     values = loops.block_means(image, side)
-    surface = _robust_fit(values, min(_DEGREE, *(n - 1 for n in values.shape)), symmetric=False)
+    surface = _fit(values, _DEGREE, symmetric=False)
     axes = _axes(image.shape, values.shape, side)
     values = loops.step_means(image, surface, *axes, side)
-    course = _robust_fit(values, min(2, *(n - 1 for n in values.shape)), symmetric=True)
+    course = _fit(values, 2, symmetric=True)
     means = [_powers(axis.astype(np.float64), len(course) - 1).mean(axis=0) for axis in axes]
     mean = float(means[0] @ course @ means[1])
     if mean <= 0.0:
@@ -220,7 +220,7 @@ def _surface(image: torch.Tensor, degree: int, *, symmetric: bool) -> torch.Tens
     side = _block_side(image.shape)
     if (loops := _loops(image)) is not None:
         values = loops.block_means(_array(image), side)
-        fitted = _robust_fit(values, min(degree, *(n - 1 for n in values.shape)), symmetric=symmetric)
+        fitted = _fit(values, degree, symmetric=symmetric)
         return _tensor(loops.surface(fitted, *_axes(image.shape, values.shape, side)))
     blocks = functional.avg_pool2d(image[None, None], side, ceil_mode=True, count_include_pad=False)[0, 0]
     values = blocks.cpu().numpy().astype(np.float64)
@@ -239,6 +239,18 @@ def _positions(pixels: int, blocks: int, side: int) -> NDArray[np.float64]:
 
 def _powers(position: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
     return np.stack([position**i for i in range(degree + 1)], axis=1)
+
+
+def _fit(values: NDArray[np.float64], degree: int, *, symmetric: bool) -> NDArray[np.float64]:
+    """Do what `_robust_fit` does with the compiled loops, to 1e-13; the degree is at most what the blocks can tell."""
+    from insitu.pixels.fitting import robust_surface
+
+    y, x = (np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in values.shape)
+    least = _REJECT_SYMMETRIC if symmetric else _REJECT_SIGMA
+    degree = min(degree, *(n - 1 for n in values.shape))
+    how = (least, _REJECT_AT_FIRST, _NARROWING, _ITERATIONS, _MAD_TO_SIGMA)
+    found: NDArray[np.float64] = robust_surface(values, y, x, degree, symmetric, *how)
+    return found
 
 
 @cache

@@ -88,19 +88,22 @@ def _set_bits(word: int, out: NDArray[np.int64]) -> int:
 
 
 @kernel
-def _exceeds(  # noqa: PLR0917 - the innermost loop of the function below
-    values: Image,
+def _exceeds(  # noqa: PLR0917 - the innermost loop of the function below; slices would cost more than the loop
+    ladder: NDArray[np.float32],
+    y: int,
+    x: int,
     near: NDArray[np.int64],
+    may: int,
     shift: Image,
     moved: np.float32,
     bar: Image,
     row_noise: Image,
     column_noise: Image,
 ) -> bool:
-    """Return whether a pixel exceeds its bar at one of the widths in `near`."""
-    for n in range(near.shape[0]):
+    """Return whether a pixel exceeds its bar at one of the first `may` widths in `near`."""
+    for n in range(may):
         k = near[n]
-        if values[k] - moved - shift[k] > bar[k] * row_noise[k] * column_noise[k]:
+        if ladder[k, y, x] - moved - shift[k] > bar[k] * row_noise[k, y] * column_noise[k, x]:
             return True
     return False
 
@@ -154,9 +157,7 @@ def stands_out(  # noqa: PLR0917 - one pass over the ladder needs all of them
             for y in range(tall):
                 for x in range(left, left + wide):
                     moved = correction[y, x]
-                    if _exceeds(
-                        ladder[:, top + y, x], near[:may], shift, moved, bar, row_noise[:, top + y], column_noise[:, x]
-                    ):
+                    if _exceeds(ladder, top + y, x, near, may, shift, moved, bar, row_noise, column_noise):
                         value = max(ladder[weighed, top + y, x] - moved - shift[weighed], np.float32(0.0))
                         count[i, j] += 1
                         weight[i, j] += value

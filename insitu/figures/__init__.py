@@ -23,6 +23,7 @@ from insitu.figures.frames import (
 )
 from insitu.figures.learning import learning
 from insitu.figures.maps import Places, Strip, gallery, kymograph, track_map
+from insitu.figures.scores import edge_profiles, precision_recall, size_filter, size_histograms, threshold_curves
 from insitu.figures.sizes import distributions, growth
 from insitu.figures.style import Drawn, Units, inline, save
 from insitu.figures.timelines import Trace, counts, events_so_far, kinetics, traces
@@ -46,6 +47,7 @@ __all__ = [
     "displacements",
     "display_range",
     "distributions",
+    "edge_profiles",
     "event_colour",
     "events_so_far",
     "gallery",
@@ -58,8 +60,12 @@ __all__ = [
     "outline",
     "overlay",
     "pair_correlation",
+    "precision_recall",
     "save",
+    "size_filter",
+    "size_histograms",
     "survival",
+    "threshold_curves",
     "traces",
     "track_map",
 ]

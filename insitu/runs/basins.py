@@ -185,16 +185,12 @@ def _united(
                 a, b = b, a
             parent[b] = a
             area[a] += area[b]
-    again = True
-    while again:
-        again = False
-        for k in range(len(squared)):
-            a, b = _root(parent, between[k, 0]), _root(parent, between[k, 1])
-            if a != b and min(area[a], area[b]) < least:
-                parent[b] = a
-                area[a] += area[b]
-                again = True
-                break
+    # areas only grow, so one round from the highest pass down leaves nothing too small that has a neighbour
+    for k in range(len(squared)):
+        a, b = _root(parent, between[k, 0]), _root(parent, between[k, 1])
+        if a != b and min(area[a], area[b]) < least:
+            parent[b] = a
+            area[a] += area[b]
     for b in range(len(parent)):
         parent[b] = _root(parent, b)
     return parent

@@ -103,16 +103,7 @@ def label_movie(
     ResourceError
         The disk is full.
     """
-    total = selection.planes(reader.info.n_frames)
-    if total == 0:
-        message = f"no frames to label: '{reader.info.path}' has {reader.info.n_frames}"
-        raise CommandError(message, "choose frames that exist: --frames START:STOP:STEP")
-    if min(reader.info.shape) < LEAST_SIDE_PX:
-        height, width = reader.info.shape
-        message = (
-            f"frames of {height}×{width} px in '{reader.info.path}' are smaller than the disc they are opened with"
-        )
-        raise CommandError(message, f"give frames of at least {LEAST_SIDE_PX}×{LEAST_SIDE_PX} px")
+    total = _planes(reader, selection)
     intake = Intake(reader, calibration, selection)
     done = Labelled(_polarity(intake, options, total))
     make_room(out, overwrite=overwrite)
@@ -129,6 +120,21 @@ def label_movie(
     about = {"source": reader.info.path, "options": asdict(options), "opening_px": OPENING_PX, **asdict(done)}
     (out / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
     return done
+
+
+def _planes(reader: Reader, selection: Selection) -> int | None:
+    """Return how many frames are selected, or refuse what cannot be labelled."""
+    total = selection.planes(reader.info.n_frames)
+    if total == 0:
+        message = f"no frames to label: '{reader.info.path}' has {reader.info.n_frames}"
+        raise CommandError(message, "choose frames that exist: --frames START:STOP:STEP")
+    if min(reader.info.shape) < LEAST_SIDE_PX:
+        height, width = reader.info.shape
+        message = (
+            f"frames of {height}×{width} px in '{reader.info.path}' are smaller than the disc they are opened with"
+        )
+        raise CommandError(message, f"give frames of at least {LEAST_SIDE_PX}×{LEAST_SIDE_PX} px")
+    return total
 
 
 def labels_of(image: NDArray[Any], options: LabelOptions, polarity: Literal["dark", "bright"]) -> NDArray[np.uint16]:

@@ -13,6 +13,7 @@ from insitu.cli.parameters import debug_option, frame_range, json_option, number
 
 if TYPE_CHECKING:
     from insitu.cli.parameters import FrameRange
+    from insitu.labelling import Labelled
 
 
 @click.command(short_help="make label images without a hand")
@@ -57,7 +58,7 @@ def label(
     """
     from insitu.cli.sources import stem
     from insitu.intake import Selection
-    from insitu.labelling import IMAGES, LABELS, LabelOptions, in_words, label_movie, spread
+    from insitu.labelling import LabelOptions, label_movie, spread
     from insitu.read import calibrated, open_source
 
     console = Console(as_json=as_json, quiet=quiet)
@@ -79,6 +80,13 @@ def label(
         )
     finally:
         reader.close()
+    _tell(console, done, folder)
+
+
+def _tell(console: Console, done: Labelled, folder: Path) -> None:
+    """Say what was made, what could not be used, and how to go on."""
+    from insitu.labelling import IMAGES, LABELS, in_words
+
     for frame, reason in done.unusable.items():
         console.emit("problem", frame=frame, reason=reason)
         console.note(f"frame {frame} cannot be used: {reason}")

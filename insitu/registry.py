@@ -58,6 +58,7 @@ READERS: tuple[Entry, ...] = (
 # methods without weights; trained weights are files, found by `insitu.models`
 MODELS: tuple[Entry, ...] = (
     Entry("classical", "insitu.models.classical:Classical", "background-flattened, smoothed, thresholded; no weights"),
+    Entry("bragg", "insitu.models.bragg:Bragg", "Bragg-peak filtering, for images with lattice fringes; no weights"),
 )
 
 # networks that weights belong to and that can be trained

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Measured (benchmarks/results/segmentation.md): best on real gold crops, on empty supports, on one big particle.
 DEFAULT = "classical"
-METHODS = ("classical",)
+METHODS = ("classical", "bragg")
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 
@@ -40,7 +40,7 @@ def load(name_or_path: str, device: str = "cpu") -> Model:
     Parameters
     ----------
     name_or_path : str
-        ``"default"``, a method without weights (``"classical"``), the name of shipped weights, an
+        ``"default"``, a method without weights (``"classical"``, ``"bragg"``), the name of shipped weights, an
         architecture whose newest shipped weights are taken (``"unet"``), or a file: ``.safetensors``, or a ``.pt`` with
         a state dict, a card beside it.
     device : str

@@ -73,6 +73,17 @@ def test_a_narrow_fcn_comes_back_from_its_file(tmp_path, parameters):
     assert torch.equal(load_network(tmp_path / "n.safetensors").probabilities(image), before)
 
 
+def test_the_table_of_the_page_is_true():
+    page = (folder().parent.parent / "docs" / "explanation" / "architectures.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
+    told = {row[0].strip("`"): [int(cell.replace(" ", "")) for cell in row[1:5]] for row in rows if len(row) == 6}
+    assert told.keys() == ALL.keys()
+    for name, numbers in told.items():
+        found = anatomy(ALL[name].architecture, ALL[name].parameters)
+        true = [found.parameters, found.mac_per_px, found.receptive_field_px, found.widest_field_px]
+        assert numbers == true, name
+
+
 def test_a_variant_says_only_what_differs():
     whole, blurred = preset("horwath-unet"), preset("horwath-unet:blur-2")
     assert blurred.input == Conditioning("minmax", blur_px=2.0)

@@ -6,6 +6,7 @@ pooled *before* its ReLU while its skip passes the ReLU, and the batch norm adds
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -55,11 +56,11 @@ class LightUNet(nn.Module):
         self.multiple = 2 ** len(levels)
         self.dropout = dropout
         deepest = levels[-1]
-        self.down = nn.ModuleList(_Step(a, b, norm) for a, b in zip((1, *levels[:-1]), levels, strict=True))
-        self.centre = nn.ModuleList(_Step(deepest, deepest, norm) for _ in range(2))
+        self.down = nn.ModuleList(_step(a, b, norm) for a, b in zip((1, *levels[:-1]), levels, strict=True))
+        self.centre = nn.ModuleList(_step(deepest, deepest, norm) for _ in range(2))
         below = (deepest, *levels[:0:-1])  # channels that are up-sampled into each level
         self.up = nn.ModuleList(
-            nn.ModuleList([_Step(skip + b, skip, norm), _Step(skip, skip, norm)])
+            nn.ModuleList([_step(skip + b, skip, norm), _step(skip, skip, norm)])
             for skip, b in zip(levels[::-1], below, strict=True)
         )
         self.head = nn.Conv2d(levels[0], classes, 1)
@@ -92,14 +93,7 @@ class LightUNet(nn.Module):
         return maps
 
 
-class _Step(nn.Module):
+def _step(arriving: int, leaving: int, norm: str) -> nn.Sequential:
     """3×3 convolution → norm; the ReLU follows outside, or not."""
-
-    def __init__(self, arriving: int, leaving: int, norm: str) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(arriving, leaving, 3, padding=1)
-        self.norm = norm_layer(norm, leaving, _EPSILON)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.norm(self.convolution(x))
-        return out
+    layers = {"convolution": nn.Conv2d(arriving, leaving, 3, padding=1), "norm": norm_layer(norm, leaving, _EPSILON)}
+    return nn.Sequential(OrderedDict(layers))

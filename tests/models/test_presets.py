@@ -50,7 +50,8 @@ def test_a_preset_builds_predicts_and_comes_back_from_its_file(tmp_path, name):
     save_network(module, file, card)
     again = load_network(file)
     assert again.conditioning == chosen.input
-    assert torch.equal(again.probabilities(image), before)
+    # norms are folded into convolutions when weights are loaded, which rounds them anew
+    torch.testing.assert_close(again.probabilities(image), before, atol=1e-5, rtol=0.0)
 
 
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(SMALL)))

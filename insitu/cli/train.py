@@ -103,7 +103,9 @@ def _recipe_options(command: Any) -> Any:  # noqa: ANN401 - a click decorator
 @click.option(
     "--scenes", type=click.IntRange(0), default=0, metavar="NUMBER", help="Simulated scenes to add, or alone."
 )
-@click.option("--architecture", metavar="NAME", help="Network to train; unet by default, or that of --from.")
+@click.option(
+    "--architecture", metavar="NAME", help="Network to train, or a preset; unet by default, or that of --from."
+)
 @click.option("--parameter", "parameters", multiple=True, metavar="KEY=VALUE", help="Of the architecture; repeatable.")
 @click.option("--from", "start", metavar="NAME|FILE", help="Begin with these weights.")
 @click.option("--variants", type=click.IntRange(0), default=3, show_default=True, help="Changed copies of every image.")
@@ -230,6 +232,10 @@ def _recipe(wishes: Wishes) -> Recipe:
 
 def _network(architecture: str | None, parameters: dict[str, Any], start: Path | None) -> dict[str, Any]:
     """Return architecture and parameters: those of the weights to begin with, where nothing else is said."""
+    from insitu.models.presets import presets
+
+    if (preset := presets().get(architecture or "")) is not None:
+        return {"architecture": preset.architecture, "parameters": preset.parameters | parameters}
     if start is None or architecture or parameters:
         return {"architecture": architecture or "unet", "parameters": parameters}
     from insitu.models.checkpoint import load_network

@@ -36,8 +36,10 @@ _IMPORT = "`insitu models import {file}` takes its tensors and runs nothing"
 _AGAIN = "train it again with `python -m insitu.train.weights`, or restore the file from the release"
 
 
-def load_network(file: Path, device: str = "cpu") -> Network:
+def load_network(file: Path, device: str = "cpu", *, fold: bool = True) -> Network:
     """Load weights and the card beside them (``NAME.safetensors`` or ``NAME.pt``, ``NAME.json``).
+
+    `fold` puts norms into convolutions where that is exact, for speed; what is trained on and saved must keep them.
 
     Raises
     ------
@@ -63,7 +65,8 @@ def load_network(file: Path, device: str = "cpu") -> Network:
             f"put the card that belongs to them beside them{f': they fit {guess!r}' if guess else ''}",
         )
     module.load_state_dict(tensors)
-    fold_norms(module.eval())
+    if fold:
+        fold_norms(module.eval())
     return Network(module.to(device), str(card.get("name", file.stem)), card)
 
 

@@ -232,7 +232,7 @@ def _network(plan: Plan) -> nn.Module:
 
     if plan.start is None:
         return seeded(lambda: build(plan.architecture, plan.parameters), plan.recipe.seed)
-    network = load_network(plan.start)
+    network = load_network(plan.start, fold=False)
     if network.card["architecture"] != plan.architecture or dict(network.card.get("parameters") or {}) != dict(
         plan.parameters
     ):

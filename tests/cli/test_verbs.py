@@ -178,7 +178,7 @@ def test_architectures_weights_and_presets_are_lists_apart(call):
     names = [
         {line.split()[0] for line in part if line} for part in (lines[first:second], lines[second:third], lines[third:])
     ]
-    assert {"classical", "unet-mixed-1"} - {"unet-mixed-1"} <= names[0]
+    assert {"classical", "bragg"} <= names[0]
     assert {"shallow", "hourglass", "unet", "light_unet", "resunet", "fcn8s"} <= names[1]
     assert {"horwath-unet", "horwath-unet:blur-2", "sytwu-resunet:m88"} <= names[2]
     assert not names[0] & {"unet", "resunet", "horwath-unet"}

@@ -37,6 +37,17 @@ def test_a_saved_network_loads_with_the_same_output(saved):
     assert torch.equal(model.probabilities(image), again.probabilities(image))
 
 
+def test_weights_to_go_on_training_with_keep_their_norms(saved, tmp_path):
+    names = build("resunet").state_dict().keys()
+    assert load_network(saved).module.state_dict().keys() != names  # folded
+    whole = load_network(saved, fold=False)
+    assert whole.module.state_dict().keys() == names
+    save_network(whole.module, tmp_path / "again.safetensors", {"architecture": "resunet"})
+    image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 48, 64)).astype(np.float32))
+    again, first = load_network(tmp_path / "again.safetensors"), load_network(saved)
+    assert torch.equal(again.probabilities(image), first.probabilities(image))
+
+
 def test_files_are_safetensors_and_the_numpy_reader_agrees(saved):
     from safetensors.numpy import load_file
 

@@ -11,6 +11,7 @@ import torch
 from insitu.errors import CommandError
 from insitu.models.architectures import anatomy, build, names
 from insitu.models.checkpoint import load_network, save_network
+from insitu.models.heads import particle_logit
 from insitu.models.inputs import Conditioning
 from insitu.models.network import Network
 from insitu.models.presets import folder, preset, presets, read
@@ -52,6 +53,29 @@ def test_a_preset_builds_predicts_and_comes_back_from_its_file(tmp_path, name):
     assert again.conditioning == chosen.input
     # norms are folded into convolutions when weights are loaded, which rounds them anew
     torch.testing.assert_close(again.probabilities(image), before, atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_preset_learns_in_a_few_steps(name):
+    """No layer is dead at its beginning: every tensor has a gradient, and the loss on one image falls."""
+    chosen = ALL[name]
+    torch.manual_seed(0)
+    module = build(chosen.architecture, chosen.parameters).train()
+    truth = torch.zeros(2, 64, 64)
+    truth[:, 16:40, 20:50] = 1.0
+    image = (2.0 * truth + torch.randn(2, 64, 64))[:, None]
+    optimiser = torch.optim.Adam(module.parameters(), 3e-3)
+    losses = []
+    for _ in range(8):
+        logit = particle_logit(module(image), module.activation)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, truth)
+        optimiser.zero_grad()
+        loss.backward()
+        assert all(p.grad is not None for p in module.parameters())
+        losses.append(float(loss.detach()))
+        optimiser.step()
+    assert losses[-1] < losses[0]
+    assert sum(float(p.grad.abs().sum()) > 0.0 for p in module.parameters()) > 0.8 * len(list(module.parameters()))
 
 
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(SMALL)))

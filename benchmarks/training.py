@@ -82,7 +82,7 @@ frames of {SIDE_PX}×{SIDE_PX} px ({MOVIES} movies, about 60 gold caps of 6 nm a
 {UNSEEN} frames of movies with other seeds.
 
 - Training with the preparation of its tiles: **{wall:.0f} s**, {cpu:.0f} s of CPU (bar: 10 minutes on 2 cores).
-  The {MOVIES * FRAMES} frames took {simulating:.0f} s to simulate.
+  The {MOVIES * FRAMES} frames took {simulating:.0f} s to simulate. Wall time holds whatever else the machine did.
 - Dice on unseen frames: **{np.mean(every):.4f}**, least {min(every):.4f} (bar: 0.95). Threshold
   {learned.card["threshold"]}, chosen on the training data.
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from insitu.errors import InputError
 from insitu.models.architectures import build
-from insitu.models.inputs import CLIP, KINDS, Conditioning, condition, conditioning, median3, of_kind
+from insitu.models.inputs import CLIP, KINDS, Conditioning, condition, conditioning, local_noise, median3, of_kind
 from insitu.models.network import Network
 from insitu.options import PrepareOptions, SegmentOptions
 from insitu.prepare import prepare, reference
@@ -133,3 +133,28 @@ def test_probabilities_follow_the_head():
         maps = net(image[:, None])[0, :, 8, 8].detach()
         wanted = torch.softmax(maps, 0)[1] if head == "softmax" else torch.sigmoid(maps[-1])
         assert float(Network(net, "m", {}).probabilities(image)[0, 8, 8]) == pytest.approx(float(wanted), abs=1e-6)
+
+
+def test_noise_over_short_distances_is_that_of_the_noise_alone():
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:200, :240]
+    rough = 40.0 * np.sin(x / 40.0) + 25.0 * np.cos(y / 31.0)
+    discs = 60.0 * (np.hypot(y - 90, x - 120) < 30)
+    noise = rng.normal(0.0, 2.0, y.shape)
+    plain, all_of_it = (local_noise(torch.from_numpy(a.astype(np.float32))) for a in (noise, noise + rough + discs))
+    assert plain == pytest.approx(2.0 * 0.93, rel=0.05)  # a Gaussian of 4 px leaves 1 - 2 w₀ + Σ w² of the variance
+    assert all_of_it == pytest.approx(plain, rel=0.1)
+
+
+def test_asinh_is_linear_near_the_support_and_keeps_order_far_from_it():
+    rng = np.random.default_rng(4)
+    image = rng.normal(0.0, 1.0, (96, 128)).astype(np.float32)
+    image[40:60, 30:60] += 60.0
+    image[40:60, 80:110] += 400.0
+    seen = condition(torch.from_numpy(image), of_kind("asinh")).numpy()
+    support = seen[:30, :20]
+    assert abs(np.median(support)) < 0.4
+    assert 0.7 < support.std() < 1.3
+    near, far = np.median(seen[45:55, 35:55]), np.median(seen[45:55, 85:105])
+    assert 8 < near < far < 24
+    assert np.isfinite(condition(torch.zeros(40, 40), of_kind("asinh")).numpy()).all()

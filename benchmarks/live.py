@@ -39,13 +39,14 @@ import chromium  # noqa: E402 - found beside the tests that it serves
 from live_cases import event_of, result_of  # noqa: E402 - same
 
 BITS, SQUARE = 16, 16
+ROW = 2  # above the outline of the first particle
 PACKAGES = ("starlette", "uvicorn", "websockets", "anyio", "h11", "idna", "typing_extensions")
 PROBE = f"""
 (() => {{
   window.seen = [];
   const canvas = document.getElementById('picture'), context = canvas.getContext('2d', {{ willReadFrequently: true }});
   const look = () => {{
-    const row = context.getImageData(0, {SQUARE // 2}, {BITS * SQUARE}, 1).data, now = performance.timeOrigin;
+    const row = context.getImageData(0, {ROW}, {BITS * SQUARE}, 1).data, now = performance.timeOrigin;
     let number = 0;
     for (let bit = 0; bit < {BITS}; bit++) number += (row[4 * (bit * {SQUARE} + {SQUARE // 2})] > 128) << bit;
     if (!seen.length || seen[seen.length - 1][0] !== number) seen.push([number, now + performance.now()]);

@@ -129,7 +129,7 @@ class Engine:
 
         A result may come later than its frame was read, until an open contact is decided. The pixels in
         ``result.frame.image`` belong to a slot and are valid until the next result is asked for; without `images` they
-        are left out, which spares a copy of those that come later. `idle` is called every ``read.batch_ms`` while a
+        are left out, which spares a copy of those that come later. `idle` is called many times a second while a
         source that is still being filled gives nothing.
         """
         with closing(self.analysed(first_plane, images=images, idle=idle)) as frames:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from insitu.types import Calibration, Reader
 
 
+# how often what waits for its commit is looked at while nothing comes: short against `store.unit_ms`
+_IDLE_S = 0.025
 _ROUNDING_S = 0.999e-3
 
 
@@ -185,7 +187,7 @@ class Intake:
 
         A batch's slot, made by `allocate`, is reused once the next one is asked for. `work` is done on `lanes` threads
         while earlier batches are looked at; what it raises is raised here, in its turn. While a source that is still
-        being filled gives nothing, a batch without frames comes every `batch_s`.
+        being filled gives nothing, a batch without frames comes many times a second.
         """
         height, width = self._reader.info.shape
         free: queue.Queue[NDArray[Any]] = queue.Queue()
@@ -223,7 +225,7 @@ class Intake:
 
     def _next(self, ready: queue.Queue[Any]) -> Any:  # noqa: ANN401 - an item of the queue
         try:
-            return ready.get(timeout=None if self._live is None else self._batch_s)
+            return ready.get(timeout=None if self._live is None else min(self._batch_s, _IDLE_S))
         except queue.Empty:
             return _NOTHING, None
 

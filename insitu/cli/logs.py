@@ -59,6 +59,11 @@ class Beside:
         self._sensors, self._following = sensors, following
 
     @property
+    def given(self) -> bool:
+        """Whether there is a log."""
+        return self._sensors is not None
+
+    @property
     def by_offset(self) -> bool:
         """Whether one movie alone can be meant."""
         return self._sensors is not None and self._sensors.offset_s is not None

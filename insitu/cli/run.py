@@ -232,6 +232,8 @@ class Job:
 
     def _compare_clocks(self, target: Target) -> None:
         """Refuse a log that cannot be laid beside the movie, before anything is analysed."""
+        if not self.sensors.given:
+            return
         from insitu.read import open_source
 
         with closing(open_source(target.source)) as reader:

@@ -5,7 +5,7 @@ import struct
 import threading
 
 import pytest
-from live_cases import Clock, board_at, event_of, progress_of, result_of
+from live_cases import PRESSURE, TEMPERATURE, Clock, Readings, board_at, event_of, progress_of, result_of
 
 from insitu.errors import CommandError
 from insitu.live.board import Board, Seen
@@ -268,3 +268,17 @@ class TestMarks:
 
     def test_a_long_note_is_cut(self, tmp_path):
         assert len(board_at(tmp_path / "run", frames=1).mark("x" * 900, None)["note"]) == 500
+
+
+def test_readings_of_sensors_are_told_once_and_again_to_a_page_of_the_next_movie(tmp_path):
+    board, seen = board_at(tmp_path / "run", frames=2), Seen()
+    assert "sensors" not in board.news(seen).facts
+    board.sensors = readings = Readings()
+    readings.tell(TEMPERATURE)
+    assert board.news(seen).facts["sensors"] == (TEMPERATURE,)
+    assert "sensors" not in board.news(seen).facts
+    readings.tell(TEMPERATURE, PRESSURE, says="the log is gone")
+    facts = board.news(seen).facts
+    assert (facts["sensors"], facts["sensors_say"]) == ((TEMPERATURE, PRESSURE), "the log is gone")
+    board.begin("next", tmp_path / "next")
+    assert board.news(seen).facts["sensors"] == (TEMPERATURE, PRESSURE)

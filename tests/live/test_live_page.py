@@ -11,7 +11,7 @@ from io import BytesIO
 import chromium
 import numpy as np
 import pytest
-from live_cases import board_at, event_of, folder_of, image_of, progress_of, result_of
+from live_cases import PRESSURE, TEMPERATURE, Readings, board_at, event_of, folder_of, image_of, progress_of, result_of
 from PIL import Image
 
 from insitu.live.board import Board
@@ -156,6 +156,21 @@ def test_a_name_or_note_is_text_never_markup(browser, tmp_path):
         browser.until("document.querySelectorAll('#events li').length === 1")
         assert browser.value(text("title")) == evil
         assert browser.value("document.querySelectorAll('#title img, #events img').length") == 0
+
+
+def test_sensors_have_curves_and_newest_values(tab, board):
+    hidden = "document.getElementById('{}').hidden"
+    assert tab.value(hidden.format("temperature"))
+    assert tab.value(hidden.format("sensors"))
+    board.sensors = readings = Readings()
+    readings.tell(TEMPERATURE, PRESSURE)
+    tab.until(f"!{hidden.format('temperature')} && !{hidden.format('pressure')}")
+    tab.until(f"{text('value-temperature')} === '612 °C'")
+    assert tab.value("document.querySelector('#pressure span').textContent") == "tank 1 pressure"
+    assert tab.value(text("sensors")) == "holder temperature 612 °C · tank 1 pressure 1.5 Torr"
+    readings.tell(TEMPERATURE, says="the log <b>is gone</b>")
+    tab.until(hidden.format("pressure"))
+    assert tab.value(text("sensors")) == "holder temperature 612 °C · the log <b>is gone</b>"
 
 
 class TestKeys:

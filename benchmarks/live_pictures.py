@@ -28,7 +28,7 @@ from live_cases import folder_of, result_of  # noqa: E402 - same
 
 IMAGES = ROOT / "docs" / "images"
 FPS = 20.0
-FRAMES = 90
+FRAMES = 40
 _QUALITY = 72
 
 
@@ -67,7 +67,7 @@ def fed(board, results, folder, title, lag=0):
 
 def simulated():
     """Yield the results of a movie in which particles ripen and meet."""
-    movie = Simulation(shape=(512, 512), frames=FRAMES, particles=70, mean_diameter_nm=6.0, dose_e_per_px=60.0, seed=4)
+    movie = Simulation(shape=(320, 320), frames=FRAMES, particles=30, mean_diameter_nm=6.0, dose_e_per_px=60.0, seed=4)
     given = {"segment.model": "classical", "calibration.nm_per_px": 0.2, "calibration.fps": FPS}
     yield from stream(movie.frames(), settings=Settings().replace(given, "pictures"))
 
@@ -75,7 +75,9 @@ def simulated():
 def shoot(folder):
     """Make all pictures."""
     log = folder / "gas.csv"
-    rows = [f"{k / 4},{612 + 3 * np.sin(k / 5):.1f},{1.2 + 0.01 * (k % 7):.3f}" for k in range(4 * FRAMES // int(FPS))]
+    rows = [
+        f"{k / 4},{612 + 3 * np.sin(k / 5):.1f},{1.2 + 0.01 * (k % 7):.3f}" for k in range(4 * FRAMES // int(FPS) + 1)
+    ]
     log.write_text("\n".join(["time_s,holder_temperature_C,chamber_pressure_mbar", *rows, ""]))
     clock = Clock()
     board = Board(clock)

@@ -35,6 +35,7 @@ from insitu.types import Frame, FrameResult, Particles, RunInfo, Runs
 
 RESULTS = Path(__file__).parent / "results" / "watching.md"
 MEMORY = "/dev/shm"
+WARM = 24
 LARGE, SMALL = (1792, 1920), (64, 64)
 
 
@@ -217,7 +218,7 @@ class Threshold:
 
 
 def watch_with(model, movie, out):
-    """Watch as the command does, with the default model or with the stub."""
+    """Watch as the command does, with a model or with the stub."""
     from insitu import models
     from insitu.settings import load
     from insitu.watching import watch
@@ -235,7 +236,7 @@ def latency(model, rate, seconds):
     movie, out = place / "movie", place / "out"
     movie.mkdir()
     pool = list(discs(32))
-    count = int(rate * seconds)
+    count = WARM + int(rate * seconds)
     done = np.full(count, np.nan)
     process = get_context("spawn").Process(target=watch_with, args=(model, movie, out))
     process.start()
@@ -243,7 +244,11 @@ def latency(model, rate, seconds):
     def camera():
         began = time.monotonic()
         for k in range(count):
-            time.sleep(max(0.0, began + k / rate - time.monotonic()))
+            # torch is imported, code compiled and the reference taken before the clock begins
+            while k == WARM and committed(out / "commits.jsonl") < WARM - 8 and process.is_alive():
+                time.sleep(0.01)
+                began = time.monotonic() - WARM / rate
+            time.sleep(max(0.0, began + k / rate - time.monotonic()) if k >= WARM else 0.0)
             tifffile.imwrite(movie / f"frame_{k:06}.tif", pool[k % len(pool)])
             done[k] = time.monotonic()
 
@@ -259,12 +264,11 @@ def latency(model, rate, seconds):
     process.join()
     ms = {name: 1e3 * stage["cpu_s"] / count for name, stage in stages(out).items()}
     shutil.rmtree(place, ignore_errors=True)
-    # the first frames wait for torch and for the reference frames; what is told is how it goes on then
-    late = (visible - done)[count // 4 :]
+    late = (visible - done)[WARM:]
     p50, p95 = np.nanpercentile(late, [50, 95])
     spent = ", ".join(f"{name} {value:.1f}" for name, value in ms.items() if value >= 0.1)
     return shown(
-        f"| {model} | {rate} | {count} | {1e3 * p50:.0f} | {1e3 * p95:.0f} | {np.nanmax(late):.2f} | {spent} |"
+        f"| {model} | {rate} | {count - WARM} | {1e3 * p50:.0f} | {1e3 * p95:.0f} | {np.nanmax(late):.2f} | {spent} |"
     )
 
 
@@ -324,8 +328,8 @@ LATENCIES = """| model | files/s | files | p50 (ms) | p95 (ms) | longest (s) | C
 
 
 def latencies():
-    """Return the table of latencies: the stub tells what watching costs, the default model what a user gets."""
-    wishes = (("stub", 50, 20), ("stub", 100, 10), ("default", 5, 20), ("default", 100, 2))
+    """Return the table of latencies: the stub tells what watching costs, the others what a user gets."""
+    wishes = (("stub", 50, 20), ("stub", 100, 6), ("default", 5, 20), ("default", 100, 1), ("shallow-mixed-1", 15, 10))
     return [shown(LATENCIES), *(latency(model, rate, seconds) for model, rate, seconds in wishes)]
 
 

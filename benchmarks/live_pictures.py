@@ -33,13 +33,13 @@ _QUALITY = 72
 
 
 class Clock:
-    """A clock that can be put forward."""
+    """A clock that stands still until it is put forward: while a browser starts nothing stalls."""
 
-    ahead_s = 0.0
+    now_s = 0.0
 
     def __call__(self):
-        """Return s, monotonic."""
-        return time.monotonic() + self.ahead_s
+        """Return s."""
+        return self.now_s
 
 
 @contextmanager
@@ -90,13 +90,13 @@ def shoot(folder):
                 tab.until(f"{ready} && !document.getElementById('temperature').hidden")
                 time.sleep(1.5)
                 tab.shot(IMAGES / f"live_{'dark' if dark else 'light'}.jpg", jpeg=_QUALITY)
-    clock.ahead_s = 40.0
+    clock.now_s += 40.0
     with page_of(board, folder / "stalled") as tab:
         tab.until("document.getElementById('word').textContent === 'STALLED'")
         time.sleep(1.5)
         tab.shot(IMAGES / "live_stalled.jpg", jpeg=_QUALITY)
     for number, shape in ((0, (512, 512)), (2000, (1024, 1024))):
-        board = Board()
+        board = Board(Clock())
         results = (result_of(k, number, shape, fps=FPS) for k in range(40))
         fed(board, results, folder / f"run{number}", f"{number} particles")
         with page_of(board, folder / f"browser{number}") as tab:

@@ -42,10 +42,11 @@
   async function take(data) {
     const length = new DataView(data).getUint32(0);
     news = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-    if (news.movie !== movie) begin();
+    const known = news.movie === movie; // what happened before the page was opened is listed, and does not flash
+    if (!known) begin();
     merge(news.series);
     if (news.sensors) sensed();
-    for (const event of news.events) happened(event);
+    for (const event of news.events) happened(event, known);
     header();
     if (news.picture && !paused) {
       const fresh = await createImageBitmap(new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
@@ -99,6 +100,7 @@
       CURVES[name].sensor = first;
       if (first) $(name).querySelector("span").textContent = first.name;
     }
+    document.querySelector(".curves").classList.toggle("many", Object.keys(CURVED).some((name) => CURVES[name].sensor));
     $("sensors").hidden = !sensors.length && !news.sensors_say;
     $("sensors").textContent = [...sensors.map((s) => `${s.name} ${short(s.now)} ${s.unit}`), ...(news.sensors_say ? [news.sensors_say] : [])].join(" · ");
   }
@@ -182,8 +184,8 @@
 
   /* ---- events ---- */
 
-  function happened(event) {
-    if (event.y != null) flashes.push({ event, until: performance.now() + FLASH_MS });
+  function happened(event, fresh) {
+    if (fresh && event.y != null) flashes.push({ event, until: performance.now() + FLASH_MS });
     if (flashes.length > 20) flashes.shift();
     const item = document.createElement("li");
     let top;
@@ -255,6 +257,7 @@
 
   function sizeBars() {
     const { top, counts } = news.sizes;
+    if (!counts.length) return [[0, 1], [0, 0]];
     return [counts.map((_, k) => (k / counts.length) * top * scale()), counts];
   }
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from insitu.explain.looking import Look
+    from insitu.explain.looking import Kernel, Look
 
 SUMMARY = "summary.json"
-_SHORT = {"gaussian": "Gauss", "log": "LoG", "gabor": "Gabor", "unexplained": "–", "not fitted": ""}
+_SHORT = {"gaussian": "Gauss", "log": "LoG", "gabor": "Gabor"}
 
 
 def summary_of(look: Look) -> dict[str, Any]:
@@ -71,9 +71,7 @@ def write(look: Look, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     figures = folder / "figures"
     table = kernel_table(look)
     fits = look.mean.fits
-    captions = [
-        f"{k.index}\u2002{_SHORT[k.family]}" + (f" {k.fits[0].explained:.2f}" if k.fits else "") for k in look.kernels
-    ]
+    captions = [_caption(k) for k in look.kernels]
     mean = "mean of all kernels" + (
         f" and its best fit, {_SHORT[fits[0].family]}, R² {fits[0].explained:.2f}" if fits else ""
     )
@@ -103,6 +101,13 @@ def write(look: Look, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False, default=float)
     (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
     return summary
+
+
+def _caption(kernel: Kernel) -> str:
+    """Return number, family and share explained of a kernel; the number alone where no family explains it."""
+    if kernel.family in {"unexplained", "not fitted"}:
+        return f"{kernel.index}"
+    return f"{kernel.index}\u2002{_SHORT[kernel.family]} {kernel.fits[0].explained:.2f}"
 
 
 def kernel_table(look: Look) -> dict[str, list[Any]]:

@@ -77,7 +77,8 @@ def kernel_gallery(
     return Drawn(
         "kernels", figure, dict(table),
         f"Kernels of the first layer on one scale (red positive, blue negative; ±{largest:.3g}), the family that fits "
-        f"each best and the share of its variance that is explained. Right: {mean_caption}.",
+        "each best and the share of its variance that is explained (the number alone: none explains half). "
+        f"Right: {mean_caption}.",
         f"{len(kernels)} learned kernels and their mean.", "Kernels",
     )  # fmt: skip
 

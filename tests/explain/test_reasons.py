@@ -39,20 +39,23 @@ def test_saliency_is_the_slope(case):
 
 def test_saliency_and_grad_cam_are_those_of_captum(case):
     captum = pytest.importorskip("captum.attr")
-    net, image, region = case
-
-    def answer(x):
-        return attribution.logit(net, x)[:, region].sum(dim=1)
-
-    x = image[None, None].clone().requires_grad_()
-    theirs = captum.Saliency(answer).attribute(x, abs=True)[0, 0].detach().numpy()
-    np.testing.assert_allclose(attribution.saliency(net, image, region), theirs, atol=1e-6)
+    _, image, region = case
     largest = []
-    for layer in ("down.0", "bridge", "up.0", "up.1"):
-        cam = captum.LayerGradCam(answer, net.get_submodule(layer)).attribute(x, relu_attributions=True)
-        full = captum.LayerAttribution.interpolate(cam, image.shape, "bilinear")[0, 0].detach().numpy()
-        np.testing.assert_allclose(attribution.grad_cam(net, image, region, layer), full, atol=1e-5)
-        largest.append(full.max())
+    for seed in range(6):
+        net = seeded(lambda: build("resunet", {"pools": [2, 2]}), seed).eval()
+
+        def answer(x, net=net):
+            return attribution.logit(net, x)[:, region].sum(dim=1)
+
+        x = image[None, None].clone().requires_grad_()
+        theirs = captum.Saliency(answer).attribute(x, abs=True)[0, 0].detach().numpy()
+        np.testing.assert_allclose(attribution.saliency(net, image, region), theirs, atol=1e-6)
+        for layer in ("down.0", "bridge", "up.1"):
+            cam = captum.LayerGradCam(answer, net.get_submodule(layer)).attribute(x, relu_attributions=True)
+            full = captum.LayerAttribution.interpolate(cam, image.shape, "bilinear")[0, 0].detach().numpy()
+            np.testing.assert_allclose(attribution.grad_cam(net, image, region, layer), full, atol=1e-5)
+            largest.append(full.max())
+    # what speaks against a particle is cut off: some of the pictures are black, not all
     assert max(largest) > 0
 
 

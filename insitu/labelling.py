@@ -108,7 +108,7 @@ def label_movie(
     done = Labelled(_polarity(intake, options, total))
     make_room(out, overwrite=overwrite)
     with closing(intake.batches(0, total)) as batches:
-        for batch in batches:
+        for batch, _ in batches:
             for frame in batch.frames:
                 _label(frame, out, options, calibration, done)
                 if progress:

@@ -195,5 +195,6 @@ def _background(log: torch.Tensor) -> torch.Tensor:
     order = torch.argsort(ring, stable=True)
     counts = torch.bincount(ring).tolist()
     flat = log.flatten(1)[:, order]
-    on_ring = torch.stack([part.median(dim=1).values for part in flat.split(counts, dim=1)], dim=1)
-    return torch.maximum(around[:, 0, :, :columns], on_ring[:, ring].unflatten(1, (rows, columns)))
+    parts = torch.split(flat, counts, dim=1)
+    on_ring = torch.stack([part.median(dim=1).values for part in parts], dim=1)
+    return torch.maximum(around[:, 0, :, :columns], on_ring[:, ring].reshape(-1, rows, columns))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from insitu.runs.compiling import kernel
+from insitu.compiling import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,7 @@ import numpy as np
 from insitu.errors import BadFrame, CommandError, EndOfSource, InputError
 from insitu.lanes import Lanes
 from insitu.progress import Stopwatch
-from insitu.read import judge
+from insitu.read import judge, remarks
 from insitu.read.calibration import GIVEN_FPS
 from insitu.read.watch.live import is_live
 from insitu.types import Frame, Header
@@ -153,7 +153,7 @@ class Intake:
                 raise BadFrame(unusable[0])  # noqa: TRY301 - one way out for all bad frames
         except BadFrame as bad:
             return self._bad(index, header, bad)
-        flags += self._irregular(index, header)
+        flags += remarks(slot) + self._irregular(index, header)
         return Frame(index, slot, "ok", flags, header, self._time(index, header))
 
     def reference(self, wanted: int, total: int | None) -> list[tuple[int, NDArray[Any]]]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from insitu.engine import Engine, identity
-from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, SourceStopped
+from insitu.errors import EXIT_DONE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, InputError, SourceStopped
 from insitu.following import Following, in_order
 from insitu.models.memory import give_back_unused, keep_large_blocks
 from insitu.progress import Progress, Rate, RunSummary
@@ -150,7 +150,11 @@ def drive(
         else:
             frames = analysed(folder.committed, seen)
         with closing(frames), closing(engine.tracked(frames)) as results:
-            interrupted = _loop(results, engine, folder, seen, hooks)
+            try:
+                interrupted = _loop(results, engine, folder, seen, hooks)
+            except InputError:  # a frame that ends the run (``--on-bad stop``) does not take those before it along
+                folder.commit(engine.tracker.state())
+                raise
         if following:
             following.note()
         folder.commit(engine.tracker.state())

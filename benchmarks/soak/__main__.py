@@ -1,7 +1,7 @@
 """The soak: `python -m benchmarks.soak [PART] [NAME…] [--number N] [--more]`; without a part, all of them.
 
     kills [--number 500] · failpoints [NAME…] · power · full [--number 60] · corrupt [--number 400]
-    frames [--number 100000] · fuzz [TARGET…] [--scale 1.0] · report · corpus
+    frames [--number 100000] · fuzz [TARGET…] [--scale 1.0] · report · corpus · golden
 
 Every part prints what it does, ends with exit 1 where anything was lost, differs or escaped, and enters its counts with
 date and versions into ``benchmarks/results/soak.json`` (`--more`: beside those that are there). `report` makes
@@ -65,17 +65,17 @@ def main() -> int:
     """Run what was asked for, all parts by default; print and record."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="?", default="all", choices=["all", *ledger.PARTS, "report", "corpus"])
+    parser.add_argument("part", nargs="?", default="all", choices=["all", *ledger.PARTS, "report", "corpus", "golden"])
     parser.add_argument("names", nargs="*")
     parser.add_argument("--number", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--more", action="store_true")
     wish = parser.parse_args()
-    if wish.part == "corpus":
-        from benchmarks.soak.corpus import write
+    if wish.part in {"corpus", "golden"}:
+        from benchmarks.soak import corpus, golden
 
-        write()
+        (corpus if wish.part == "corpus" else golden).write()
         return 0
     bad = []
     for name in () if wish.part == "report" else ledger.PARTS if wish.part == "all" else (wish.part,):

@@ -138,9 +138,26 @@ def words() -> dict[str, dict[str, bytes]]:
         },
         "weights": {"head": weights[: head + 64], "card": card + b"\0\0\n" + weights[: head + 64]},
         "pickle": {"plain": pickle.dumps({"a": [1, 2.5, "x"]}, 2), "list": pickle.dumps([b"1"] * 3, 4)},
+        "importing": foreign(),
         "commits": {"log.jsonl": log},
         "run": {"both": json.dumps(about).encode() + b"\0" + log},
     }
+
+
+def foreign() -> dict[str, bytes]:
+    """Return a state dict in both forms that torch writes, and Keras' HDF5."""
+    import h5py
+    import torch
+
+    found = {}
+    for name, new in {"new.pt": True, "old.pt": False}.items():
+        buffer = io.BytesIO()
+        torch.save({"head.weight": torch.ones(2, 3)}, buffer, _use_new_zipfile_serialization=new)
+        found[name] = buffer.getvalue()
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.create_dataset("model_weights/conv2d/conv2d/kernel:0", data=np.ones((3, 3, 1, 2), np.float32))
+    return found | {"keras.h5": buffer.getvalue()}
 
 
 def write() -> None:

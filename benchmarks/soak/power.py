@@ -13,15 +13,12 @@ import os
 import random
 import tempfile
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.soak.world import Engines, Stub, digest, run, write_movie
 from insitu.store.disk import Disk
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NUMBER = 300
 _UNIT = 8
@@ -201,25 +198,24 @@ def recorded(movie: Path, out: Path) -> list[Step]:
     from insitu.store import commit
 
     steps: list[Step] = []
-    models.load = lambda *_, **__: Stub()
     arguments = run(movie, out, unit=_UNIT)
     pairs = [arguments[k + 1] for k, word in enumerate(arguments) if word == "--set"]
     given = {"calibration.nm_per_px": (0.2, "t"), "calibration.fps": (400.0, "t"), "segment.model": ("classical", "t")}
     given["segment.device"] = ("cpu", "t")
-    real: Callable[..., Disk] = commit.Disk
-    commit.Disk = lambda **_: Recorder(steps)
+    real, load = commit.Disk, models.load
+    commit.Disk, models.load = (lambda **_: Recorder(steps)), (lambda *_, **__: Stub())
     try:
         pipeline.process(str(movie), out, settings.load(overrides=pairs, given=given))
     finally:
-        commit.Disk = real
+        commit.Disk, models.load = real, load
     return steps
 
 
-def power(number: int = NUMBER, seed: int = 3) -> dict[str, int]:
+def power(number: int = NUMBER, seed: int = 3, engines: Engines | None = None) -> dict[str, int]:
     """Cut the power after `number` of the operations, evenly spread; resume, compare every byte."""
     rng = random.Random(seed)
     count: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder, Engines() as engines:
+    with tempfile.TemporaryDirectory() as folder, _given(engines) as forks:
         root = Path(folder)
         movie = write_movie(root / "movie")
         steps = recorded(movie, root / "whole")
@@ -233,7 +229,7 @@ def power(number: int = NUMBER, seed: int = 3) -> dict[str, int]:
             acknowledged, out = medium.acknowledged(), root / f"cut{k}"
             medium.survive(out, rng)
             count["acknowledged frames lost"] += _lost(out, acknowledged)
-            code, said = engines.call(run(movie, out, unit=_UNIT))
+            code, said = forks.call(run(movie, out, unit=_UNIT))
             count["power cuts"] += 1
             count["tracebacks"] += "Traceback" in said
             differs = code not in {0, 5} or _told(out) != whole
@@ -241,6 +237,10 @@ def power(number: int = NUMBER, seed: int = 3) -> dict[str, int]:
             if differs:
                 print(k, step[0], "" if step[0] == "put" else step[1:3], code, said[-300:], flush=True)
     return {**count, "operations of the store": len(steps)}
+
+
+def _given(engines: Engines | None) -> AbstractContextManager[Engines]:
+    return Engines() if engines is None else nullcontext(engines)
 
 
 def _told(out: Path) -> dict[str, str]:

@@ -183,6 +183,16 @@ def load_pickle(data: bytes) -> None:
         models.load(str(path))
 
 
+def import_foreign(data: bytes) -> None:
+    """Give `data` as weights of another program."""
+    from insitu.models.importing import import_weights
+
+    path = place("importing") / "theirs.pt"
+    path.write_bytes(data)
+    with contextlib.suppress(InsituError):
+        import_weights(path)
+
+
 def read_commits(data: bytes) -> None:
     """Give `data` as the commit log of a run."""
     from insitu.store.log import read_log
@@ -227,6 +237,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "settings": load_settings,
     "weights": load_weights,
     "pickle": load_pickle,
+    "importing": import_foreign,
     "commits": read_commits,
     "run": open_run,
 }  # fmt: skip

@@ -9,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import click
 from insitu.cli.console import size
 from insitu.cli.parameters import debug_option
 from insitu.cli.preview import free_bytes
+from insitu.errors import EXIT_DONE, EXIT_RESOURCE, ResourceError
 
 _PACKAGES = ("torch", "numpy", "numba", "scipy", "zarr", "pyarrow", "pandas", "tifffile", "h5py", "click", "pydantic")
 _SYNCS = 20
@@ -26,11 +28,42 @@ _BLOCK = bytes(1 << 16)
 
 @click.command(short_help="versions, device, disk")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--selftest", is_flag=True, help="Try this machine and disk for a minute: kill an engine, resume it …")
 @debug_option
-def doctor(*, as_json: bool) -> None:
-    """Print versions, device, threads, free disk and speed of the current folder, and whether ffmpeg is present."""
+def doctor(*, as_json: bool, selftest: bool) -> int:
+    """Print versions, device, threads, free disk and speed of the current folder, and whether ffmpeg is present.
+
+    With --selftest, an engine is killed in the current folder and must go on to the same bytes; room, lock, rename and
+    fsync of the disk are looked at, and a GPU must find what the processor finds. Exit 6 where one of these fails.
+    """
     facts = examine(Path.cwd())
-    click.echo(json.dumps(facts) if as_json else in_words(facts))
+    if not as_json:
+        click.echo(in_words(facts))
+    if not selftest:
+        if as_json:
+            click.echo(json.dumps(facts))
+        return EXIT_DONE
+    checks = tried(Path.cwd(), quiet=as_json)
+    if as_json:
+        click.echo(json.dumps(facts | {"selftest": checks}))
+    return EXIT_RESOURCE if any(check["verdict"] == "failed" for check in checks) else EXIT_DONE
+
+
+def tried(folder: Path, *, quiet: bool) -> list[dict[str, str]]:
+    """Return the checks of the self-test, each printed as it ends unless `quiet`."""
+    from insitu.selftest import selftest
+
+    found = []
+    try:
+        for check in selftest(folder):
+            found.append(asdict(check))
+            if not quiet:
+                click.echo(f"{check.verdict:<10} {check.name}: {check.text}")
+    except OSError as error:
+        raise ResourceError(
+            f"the self-test cannot write in '{folder}': {error.strerror or error}", "go to the folder runs will lie in"
+        ) from error
+    return found
 
 
 def examine(folder: Path) -> dict[str, Any]:

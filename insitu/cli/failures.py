@@ -122,7 +122,7 @@ def explained(error: BaseException) -> tuple[str, str, int]:
         return "terminated", "nothing was lost that had been committed; go on with --resume", EXIT_TERMINATED
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return "interrupted", "nothing was lost that had been committed; go on with --resume", EXIT_INTERRUPTED
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _out_of_memory(error):
         return "memory exhausted", "try --set segment.batch=1 --set read.prefetch_frames=2, or a crop", EXIT_RESOURCE
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         where = f" at '{error.filename}'" if error.filename else ""
@@ -143,6 +143,14 @@ def explained(error: BaseException) -> tuple[str, str, int]:
     what = f"{type(error).__name__}: {error}"[:300]
     hint = "this is a bug: run again with --debug and report what it prints, with the output of insitu doctor"
     return f"{what}{at}", hint, EXIT_BUG
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether torch could not allocate: on a GPU it has a class of its own for that, on a CPU it has not."""
+    text = str(error)
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and ("not enough memory" in text or "can't allocate memory" in text)
+    )
 
 
 def _misused(error: click.ClickException) -> tuple[str, str]:

@@ -56,14 +56,15 @@ def load_network(file: Path, device: str = "cpu", *, fold: bool = True) -> Netwo
     if card.get("sha256") not in (None, digest):
         raise InputError(f"'{file}' is not the file its model card describes (sha256 {digest[:12]}…)", _AGAIN)
     tensors = {k: torch.from_numpy(v) for k, v in read_tensors(file).items()}
-    module = build(str(card["architecture"]), card.get("parameters"))
-    wanted = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    with torch.device("meta"):  # a card may ask for any size: nothing is allocated before the weights are seen to fit
+        wanted = {k: tuple(v.shape) for k, v in _described(card, file).state_dict().items()}
     if wanted != {k: tuple(v.shape) for k, v in tensors.items()}:
         guess = fitting(tensors)
         raise InputError(
             f"the weights in '{file}' do not fit the architecture '{card['architecture']}' of its card",
             f"put the card that belongs to them beside them{f': they fit {guess!r}' if guess else ''}",
         )
+    module = _described(card, file)
     module.load_state_dict(tensors)
     if fold:
         fold_norms(module.eval())
@@ -81,6 +82,18 @@ def fitting(tensors: Mapping[str, Any]) -> str | None:
         if wanted == shapes:
             return architecture
     return None
+
+
+def _described(card: Mapping[str, Any], file: Path) -> nn.Module:
+    """Return the network that a card describes."""
+    try:
+        return build(str(card["architecture"]), card.get("parameters"))
+    except (TypeError, ValueError, RuntimeError, MemoryError, OverflowError, AttributeError, LookupError) as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise InputError(
+            f"the model card of '{file}' describes no network ({why})",
+            "put the card that belongs to these weights beside them",
+        ) from error
 
 
 def save_network(module: nn.Module, file: Path, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,15 +136,19 @@ def read_tensors(file: Path) -> dict[str, NDArray[Any]]:
 def _state_dict(file: Path) -> dict[str, NDArray[Any]]:
     """Read the state dict of a ``.pt`` file with torch's own restricted reader."""
     import pickle
+    import warnings
 
     import torch
 
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of protocols that torch does not write itself
+            warnings.simplefilter("ignore")
+            found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _more_than_tensors(file, _forbidden(str(error))) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"'{file}' is damaged: {str(error).splitlines()[0]}", _AGAIN) from error
+    except Exception as error:  # arbitrary bytes make torch's reader raise index, attribute, assertion errors, too
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"'{file}' is damaged: {said}", _AGAIN) from error
     if not isinstance(found, dict) or not all(isinstance(v, torch.Tensor) for v in found.values()):
         raise InputError(f"'{file}' holds more than a state dict", _IMPORT.format(file=file))
     return {k: (v.float() if v.dtype == torch.bfloat16 else v).numpy() for k, v in found.items()}
@@ -215,7 +232,7 @@ def _card(file: Path) -> dict[str, Any]:
             f"no model card '{beside}'",
             "put NAME.json beside NAME.safetensors, or: insitu models import FILE --architecture NAME",
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"the model card '{beside}' is not valid: {type(error).__name__}",
             'it needs at least {"architecture": "unet"}',

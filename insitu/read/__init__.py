@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 from insitu.errors import CalibrationError, InputError
 from insitu.read.calibration import calibrated, unusual
 from insitu.read.files import OpenFile, shown, split_member, unreadable
-from insitu.read.frames import judge
+from insitu.read.frames import judge, remarks
 from insitu.registry import Entry, entries
 from insitu.types import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["calibrated", "describe", "judge", "open_source"]
+__all__ = ["calibrated", "describe", "judge", "open_source", "remarks"]
 
 
 def open_source(

@@ -129,6 +129,27 @@ def judge(image: NDArray[Any]) -> tuple[str, ...]:
     return ()
 
 
+def remarks(image: NDArray[Any]) -> tuple[str, ...]:
+    """Return what is odd about a frame that can be used: ``"zero tail"``.
+
+    A file that was given its size before its content, and was never written to its end, ends in rows of zeros. A
+    counting detector leaves such rows anywhere; therefore the tail must be more than twice as long as the longest
+    stretch of them elsewhere.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W)
+    """
+    if image[-1].any():
+        return ()
+    filled = np.flatnonzero(image.any(axis=1))
+    if not len(filled):
+        return ()
+    elsewhere = max(int(filled[0]), int(np.diff(filled).max(initial=1)) - 1)
+    tail = len(image) - 1 - int(filled[-1])
+    return ("zero tail",) if tail > 2 * elsewhere + 1 else ()
+
+
 def _finite(image: NDArray[Any]) -> bool:
     with np.errstate(all="ignore"):
         total = float(image.sum(dtype=np.float64 if image.dtype.itemsize == 8 else np.float32))

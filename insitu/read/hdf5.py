@@ -24,6 +24,8 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DESCRIBED = (".emd", ".hspy", ".de5")
 # one chunk is decoded as a whole: more than this is a bomb, or a file that no frame can be had from in reasonable time
 _MAX_CHUNK_BYTES = 1 << 30
+# a number of frames that is believed although most of them were not written (yet)
+_ANY_NUMBER = 1000
 _COMPRESSED_WITH = {32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32015: "zstd", 32026: "blosc2"}
 
 
@@ -119,6 +121,8 @@ class Hdf5Reader:
             )
         _check_filters(data, self._name)
         n_frames = shape[self._axis] if self._lead else 1
+        if n_frames > _ANY_NUMBER and not (data.is_virtual or data.external):
+            _check_length(data, n_frames, self._axis, self._name)
         return SourceInfo(self._name, "HDF5", height, width, dtype, n_frames, _calibration(data))
 
     def header(self, index: int) -> Header:
@@ -179,6 +183,16 @@ def _check_filters(data: Any, name: str) -> None:  # noqa: ANN401 - h5py.Dataset
             raise InputError(
                 f"'{name}' is compressed with {what}, which h5py cannot read", "save it again with gzip or lzf"
             )
+
+
+def _check_length(data: Any, declared: int, axis: int, name: str) -> None:  # noqa: ANN401 - h5py.Dataset
+    """Refuse a number of frames far beyond what was written."""
+    held = data.id.get_num_chunks() * data.chunks[axis] if data.chunks else data.id.get_storage_size() and declared
+    if declared > 10 * held + _ANY_NUMBER:
+        raise InputError(
+            f"'{name}' declares {declared} frames, but holds at most {held}",
+            "copy the file again; if frames were left out on purpose, save the part that was written",
+        )
 
 
 def _calibration(data: Any) -> Calibration:  # noqa: ANN401 - h5py.Dataset

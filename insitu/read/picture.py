@@ -80,7 +80,10 @@ class PictureReader:
         """Fill `out` with the picture, colours averaged; BadFrame ``"truncated"`` or ``"unreadable"``."""
         check_index(index, 1)
         check_slot(out, self.info)
-        data = self._file.read(0, self._file.size)
+        try:
+            data = self._file.read(0, self._file.size)
+        except InputError as error:
+            raise BadFrame("unreadable", error.message) from error
         # a JPEG decoder paints what is missing grey instead of complaining
         if self._format == "JPEG" and _END_OF_JPEG not in data[-(1 << 16) :]:
             raise BadFrame("truncated", f"{self.info.path} ends before its image does")

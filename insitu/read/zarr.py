@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
 _MAX_METADATA_BYTES = 1 << 26
 _MAX_CHUNK_BYTES = 1 << 30
+# a number of frames that is believed although most of their chunks were not written (yet)
+_ANY_NUMBER = 1000
 
 
 class ZarrReader:
@@ -55,6 +58,7 @@ class ZarrReader:
         image = _multiscale(metadata)
         inner = _level(root, image, metadata, self._name)
         _check_array(_metadata(inner, self._name), self._name)
+        _check_codecs(_metadata(inner, self._name), self._name)
         try:
             self._array: Any = zarr.open_array(str(inner), mode="r")
         except Exception as error:  # zarr raises what its codecs and stores raise
@@ -62,7 +66,7 @@ class ZarrReader:
                 f"'{self._name}' is no readable zarr array: {shown(str(error))[:200]}", "copy it again"
             ) from error
         self._source = shown(inner.relative_to(Path(store)).as_posix()) if inner != Path(store) else ""
-        self.info = self._describe(image)
+        self.info = self._describe(image, inner)
 
     @classmethod
     def claims(cls, path: Path) -> bool | str:
@@ -71,7 +75,7 @@ class ZarrReader:
             return "not a folder"
         return any((path / name).is_file() for name in _METADATA) or "no zarr metadata"
 
-    def _describe(self, image: dict[str, Any]) -> SourceInfo:
+    def _describe(self, image: dict[str, Any], inner: Path) -> SourceInfo:
         shape = tuple(int(n) for n in self._array.shape)
         axes = _axes(image, len(shape))
         if len(shape) < 2 or 0 in shape or axes[-2:] != ["y", "x"]:
@@ -92,6 +96,8 @@ class ZarrReader:
             notes += (f"axis {axes[self._axis]} read as time",)
         dtype = camera_dtype(np.dtype(self._array.dtype), self._name)
         n_frames = shape[self._axis] if self._lead else 1
+        if n_frames > _ANY_NUMBER:
+            _check_length(inner, n_frames, self._array, self._axis, self._name)
         calibration = _calibration(image, axes)
         return SourceInfo(
             self._name, "OME-Zarr" if image else "zarr", height, width, dtype, n_frames, calibration, notes
@@ -210,6 +216,28 @@ def _check_array(metadata: dict[str, Any], name: str) -> None:
         raise InputError(
             f"'{name}' has shape {shown(str(shape))[:80]} in chunks of {shown(str(chunks))[:80]}",
             "save it again with chunks (1, height, width)",
+        )
+
+
+def _check_codecs(metadata: dict[str, Any], name: str) -> None:
+    """Refuse chunks that are pickles: decoding one could run any program."""
+    listed = [*(metadata.get("codecs") or ()), *(metadata.get("filters") or ()), metadata.get("compressor")]
+    words = [str(c.get("name", c.get("id", ""))) for c in listed if isinstance(c, dict)]
+    if any("pickle" in word.lower() for word in words):
+        raise InputError(
+            f"'{name}' stores its chunks as pickles, which could run any program when decoded",
+            "save it again with zstd, by the program that wrote it",
+        )
+
+
+def _check_length(folder: Path, declared: int, array: Any, axis: int, name: str) -> None:  # noqa: ANN401 - zarr.Array
+    """Refuse a number of frames far beyond what the files of an array can hold."""
+    chunk = (array.shards or array.chunks)[axis]
+    files = sum(len(files) for _, _, files in os.walk(folder))
+    if declared > 10 * files * chunk + _ANY_NUMBER:
+        raise InputError(
+            f"'{name}' declares {declared} frames, but its {files} files hold at most {files * chunk}",
+            "copy the store again; if chunks were left out on purpose, save the part that was written",
         )
 
 

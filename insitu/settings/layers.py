@@ -90,7 +90,7 @@ def parse_override(text: str) -> Row:
     key = find(key).key
     try:
         read = tomllib.loads(f"v = {value}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return key, value, "--set"
     return key, read["v"] if set(read) == {"v"} else value, "--set"
 
@@ -101,7 +101,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CommandError(f"no settings file '{path}'", "start one with: insitu config show > my.toml") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise CommandError(f"'{path}' is not TOML: {error}", f"mend it, then: insitu config check {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"cannot read settings file '{path}': {error}", "give a readable TOML text file") from None

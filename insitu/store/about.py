@@ -107,7 +107,7 @@ def read_about(out: Path) -> dict[str, Any] | None:
         schema, writer = int(content["schema"]), str(content["insitu"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"'{out / layout.RUN}' is not the run.json of an insitu run ({error})",
             "name the folder of a run, as printed in the last line of `insitu run`",

@@ -9,7 +9,7 @@ finished tables and label arrays depend neither on the length of the units nor o
 from __future__ import annotations
 
 import tomllib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from insitu.errors import (
@@ -274,9 +274,13 @@ class RunFolder:
         if not self._lock.held:
             return
         try:
-            if not self._failed:
+            said = {"status": "interrupted", **(about or {}), "counts": self.counts}
+            if self._failed:
+                with suppress(OSError):  # the log is right whatever becomes of this; a disk that is full has no room
+                    self._write_about(**said)
+            else:
                 with self._writing():
-                    self._write_about(**{"status": "interrupted", **(about or {}), "counts": self.counts})
+                    self._write_about(**said)
         finally:
             self._lock.release()
 
@@ -315,7 +319,7 @@ class RunFolder:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn a failure of the disk into what a user can act on; after one, nothing more is written."""
+        """Turn a failure of the disk into what a user can act on; after one, nothing more is committed."""
         if self._failed:
             raise ResourceError(f"'{self.path}' failed before; {self.committed} frames are safe", "go on with --resume")
         self._failed = True

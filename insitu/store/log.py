@@ -128,7 +128,7 @@ def _take(line: bytes, into: _Lines) -> bool:
         return False
     try:
         content = json.loads(line)
-        files = {name: Stored(**stored) for name, stored in content.pop("files").items()}
+        files = {_inside(name): Stored(**stored) for name, stored in content.pop("files").items()}
         content.pop("schema")
         if content.get("finished"):
             into.finished = files
@@ -137,9 +137,16 @@ def _take(line: bytes, into: _Lines) -> bool:
             while into.units and into.units[-1].first >= unit.first and into.units[-1].planes <= unit.planes:
                 into.units.pop()
             into.units.append(unit)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     return True
+
+
+def _inside(name: str) -> str:
+    """Return a name in a line; ValueError where it leads out of the run folder, whose files a resume may remove."""
+    if not name.isprintable() or any(part in {"", ".", ".."} for part in name.split("/")):
+        raise ValueError(name)
+    return name
 
 
 def check_files(out: Path, names: dict[str, Stored], *, content: bool) -> None:

@@ -149,7 +149,7 @@ def test_after_a_failure_nothing_more_is_written(tmp_path):
         folder.finish(tracks())
     folder.close()
     assert read_log(out).planes == safe
-    assert json.loads((out / "run.json").read_text())["status"] == "running"
+    assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
     assert "--resume" in first.value.hint
 
 

@@ -67,7 +67,7 @@ def forward(rows: list[dict[str, Any]]) -> str:
         cells = [f"{r[s]['wall_ms']:.0f} ({r[s]['cpu_ms']:.0f})" if s in r else "—" for s in sides]
         best = min((r[s] for s in sides[2:] if s in r), key=lambda side: side["wall_ms"], default=None)
         ratios = [
-            f"{r['plain']['wall_ms'] / r['engine']['wall_ms']:.1f} ({r['plain']['cpu_ms'] / r['engine']['cpu_ms']:.1f})",
+            "{:.1f} ({:.1f})".format(*(r["plain"][k] / r["engine"][k] for k in ("wall_ms", "cpu_ms"))),
             "—"
             if best is None
             else f"{r['engine']['wall_ms'] / best['wall_ms']:.2f} ({r['engine']['cpu_ms'] / best['cpu_ms']:.2f})",

@@ -19,9 +19,10 @@ from insitu.train.split import Split, split
 from insitu.train.tiles import INPUT, real_tiles, tiled, validation_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import nn
 
     from insitu.train.gather import Movie
@@ -147,7 +148,7 @@ def _card(
         "architecture": plan.architecture,
         "parameters": dict(plan.parameters),
         "threshold": threshold,
-        "seed": max(_HYSTERESIS, threshold),
+        "seed": max(threshold, min(_HYSTERESIS, typical_probability(module, learned.first(_SCORED)))),
         "input": INPUT,
         "parameter_count": sum(p.numel() for p in module.parameters()),
         "data": _data_in_words(movies, plan),
@@ -260,17 +261,21 @@ def _fits(module: nn.Module, plan: Plan, say: Callable[[str], None]) -> Recipe:
     return replace(recipe, crop_px=crop)
 
 
-def dice_at(module: nn.Module, pairs: Pairs) -> dict[float, float]:
-    """Return the pixel Dice over all pairs together at each of `THRESHOLDS`; unknown pixels count for nothing.
+def typical_probability(module: nn.Module, pairs: Pairs) -> float:
+    """Return the median probability over the particles' pixels: nearly every particle has a pixel above it."""
+    from insitu.train.data import PARTICLE
 
-    Contact pixels count as support.
-    """
+    found = [p[coded == PARTICLE] for p, coded in _probabilities(module, pairs)]
+    inside = np.concatenate(found) if found else np.zeros(0)
+    return round(float(np.median(inside)), 3) if inside.size else 0.0
+
+
+def _probabilities(module: nn.Module, pairs: Pairs) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """Yield the probability of every pixel of each tile, and its codes, cut to a size that the network takes."""
     import torch
 
     from insitu.models.heads import particle_logit
-    from insitu.train.data import PARTICLE, UNKNOWN
 
-    hit, claimed, true = (np.zeros(len(THRESHOLDS)) for _ in range(3))
     device = next(module.parameters()).device
     module.eval()
     multiple = int(getattr(module, "multiple", 1))
@@ -278,14 +283,25 @@ def dice_at(module: nn.Module, pairs: Pairs) -> dict[float, float]:
     with torch.inference_mode():
         for image, coded in zip(pairs.images, pairs.masks, strict=True):
             maps = module(torch.from_numpy(image[:side, :side].astype(np.float32)).to(device)[None, None]).float()
-            p = torch.sigmoid(particle_logit(maps, str(getattr(module, "activation", "softmax"))))[0].cpu().numpy()
-            code = coded[:side, :side]
-            known, truth = code != UNKNOWN, code == PARTICLE
-            for k, t in enumerate(THRESHOLDS):
-                found = (p > t) & known
-                hit[k] += (found & truth).sum()
-                claimed[k] += found.sum()
-            true += truth.sum()
+            logit = particle_logit(maps, str(getattr(module, "activation", "softmax")))
+            yield torch.sigmoid(logit)[0].cpu().numpy(), coded[:side, :side]
+
+
+def dice_at(module: nn.Module, pairs: Pairs) -> dict[float, float]:
+    """Return the pixel Dice over all pairs together at each of `THRESHOLDS`; unknown pixels count for nothing.
+
+    Contact pixels count as support.
+    """
+    from insitu.train.data import PARTICLE, UNKNOWN
+
+    hit, claimed, true = (np.zeros(len(THRESHOLDS)) for _ in range(3))
+    for p, code in _probabilities(module, pairs):
+        known, truth = code != UNKNOWN, code == PARTICLE
+        for k, t in enumerate(THRESHOLDS):
+            found = (p > t) & known
+            hit[k] += (found & truth).sum()
+            claimed[k] += found.sum()
+        true += truth.sum()
     values = (2 * hit / np.maximum(claimed + true, 1)).tolist()
     return {t: round(v, 4) for t, v in zip(THRESHOLDS, values, strict=True)}
 

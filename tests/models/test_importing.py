@@ -475,11 +475,11 @@ def test_a_card_makes_a_state_dict_a_model(tmp_path):
 
 def test_a_header_that_begins_as_a_pickle_does_is_none(tmp_path):
     """A safetensors header of 640 bytes begins with the two bytes of a pickle of protocol 2."""
-    from insitu.models.checkpoint import _packed, read_tensors
+    from insitu.models.checkpoint import packed, read_tensors
 
     for n in range(1, 400):
         arrays = {"x" * n: np.zeros(1, np.float32)} | {str(k): np.zeros(1, np.float32) for k in range(4)}
-        data = _packed(arrays)
+        data = packed(arrays)
         if data[:2] == b"\x80\x02":
             (tmp_path / "a.safetensors").write_bytes(data)
             assert read_tensors(tmp_path / "a.safetensors").keys() == arrays.keys()

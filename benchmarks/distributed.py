@@ -141,7 +141,7 @@ def page(given: argparse.Namespace, runs: list[dict], ordered: list[dict]) -> st
     lines = [
         "# Workers, and the ordered pass",
         "",
-        f"Made by `{command}`; {machine}.",
+        f"Made by `{command}`; {machine}, 1-minute load at the end {os.getloadavg()[0]:.1f}.",
         "",
         f"A movie of {given.frames} frames of {size} through the command line, from cold: wall and CPU count the",
         "start of Python, torch and workers. Run = seconds in `run.json`, which count the start of workers. A lane is",

@@ -69,13 +69,10 @@ class Options(TypedDict):
 @json_option
 @debug_option
 def evaluate(*, run: str | None, as_json: bool, **options: Unpack[Options]) -> None:
-    r"""Compare the run folder RUN with the truth of its simulation, or models with label images drawn by hand.
+    """Compare the run folder RUN with the truth of its simulation, or models with label images drawn by hand.
 
-    \b
-    insitu evaluate RUN --truth FOLDER
-        particles, links and events: precision and recall
-    insitu evaluate --model NAME --images PATH --labels PATH -o OUT
-        pixels at all thresholds, particles, sizes, edges: tables, figures, summary
+    RUN --truth FOLDER gives precision and recall of particles, links and events. --model NAME --images PATH --labels
+    PATH -o OUT gives pixels at all thresholds, particles, sizes and edges: tables, figures, a summary.
     """
     console = Console(as_json=as_json)
     if options["images"] or options["labels"] or options["models"]:

@@ -344,10 +344,16 @@ def _numbered(labels: NDArray[Any]) -> NDArray[np.int64]:
     """Return labels as 0…n without holes, 0 staying 0."""
     if labels.dtype.kind not in "biu":
         raise ValueError(f"labels are integers, not {labels.dtype}")
-    values = np.unique(np.append(labels.ravel(), labels.dtype.type(0)))
-    if values[0] < 0:
+    if labels.size and labels.min() < 0:
         raise ValueError("labels are integers ≥ 0")
-    return np.asarray(np.searchsorted(values, labels), np.int64)
+    most = int(labels.max(initial=0))
+    if most > labels.size + 65_535:  # a table of all values would be larger than the image
+        values = np.unique(np.append(labels.ravel(), labels.dtype.type(0)))
+        return np.asarray(np.searchsorted(values, labels), np.int64)
+    present = np.zeros(most + 1, np.bool_)
+    present[labels.ravel().astype(np.intp, copy=False)] = True
+    present[0] = False
+    return np.asarray(np.cumsum(present)[labels.astype(np.intp, copy=False)], np.int64)
 
 
 def _sums(place: NDArray[np.int64], values: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -176,6 +176,15 @@ def test_diameters_twice_as_large_are_found_to_be():
     assert score.size_distance_px == pytest.approx(np.sqrt(4 / np.pi))
 
 
+def test_any_numbers_name_particles():
+    truth = labels(3).astype(np.int64)
+    few, many = objects(truth, truth), objects(truth, truth * 10**12)
+    assert few.counts == many.counts == Confusion(len(np.unique(truth)) - 1, 0, 0)
+    assert objects(truth > 0, truth > 0).counts.tp == 1
+    with pytest.raises(ValueError, match="≥ 0"):
+        objects(truth, -truth)
+
+
 def test_nothing_gives_nan_and_wrong_input_is_refused():
     none = Objects.none()
     assert np.isnan(none.as_dict()["f1"])

@@ -68,12 +68,13 @@ def explain(
     from insitu.explain.writing import write
 
     console = Console(as_json=as_json, quiet=quiet)
-    network = loaded(model)
     folder = Path(out).expanduser()
+    _check_room(folder, overwrite=overwrite)
+    network = loaded(model)
     wishes = Wishes(window, _pixel(at), layers, cam_layer, noise_images, occluder, seed)
     prepared, about = frame_for(network, image, frame, polarity)
     found = look(network, prepared, wishes)
-    _make_room(folder, overwrite=overwrite)
+    _make_room(folder)
     summary = write(found, folder, {"model": network.name, "image": Path(image).name, "frame": frame, **about})
     console.emit("explained", out=str(folder.resolve()), **summary)
     console.result(in_words(summary))
@@ -113,7 +114,8 @@ def _pixel(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _make_room(folder: Path, *, overwrite: bool) -> None:
+def _check_room(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is not to be written to, before anything is computed."""
     from insitu.explain.writing import SUMMARY
 
     if folder.exists() and not folder.is_dir():
@@ -123,7 +125,13 @@ def _make_room(folder: Path, *, overwrite: bool) -> None:
             raise CommandError(f"'{folder}' exists", "--overwrite to replace an earlier look, or choose another -o")
         if not (folder / SUMMARY).is_file():
             raise CommandError(f"'{folder}' is no earlier look", "choose another -o; --overwrite replaces looks only")
-        shutil.rmtree(folder / "figures", ignore_errors=True)
-        for name in (SUMMARY, "kernels.csv", "channels.csv"):
-            (folder / name).unlink(missing_ok=True)
+
+
+def _make_room(folder: Path) -> None:
+    """Make the folder, and empty it of an earlier look."""
+    from insitu.explain.writing import SUMMARY
+
+    shutil.rmtree(folder / "figures", ignore_errors=True)
+    for name in (SUMMARY, "kernels.csv", "channels.csv"):
+        (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -87,8 +87,9 @@ class Changed(_Table):
 
     `bits = 8` stretches each image over 256 levels, as viewers do, before anything else sees it. `shrink` averages
     `shrink`² px into one, in training and use; scores are those of the full image. `tile_px` cuts training images into
-    tiles, and `drop_empty` leaves out tiles without particle. `labels` says what is learned: the truth, or the answer
-    of a method without weights (the teacher); scores are against the truth. `images` takes the first so many.
+    tiles, and `drop_empty` leaves out tiles without particle. `labels` says what is learned: the truth, the answer of
+    a method without weights (the teacher), or pseudo-labels as published; scores are against the truth. `images` takes
+    the first so many.
     """
 
     kind: Literal["changed"]

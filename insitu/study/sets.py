@@ -149,7 +149,13 @@ def example_of(raw: Raw, change: Changed, labels: str = "truth") -> Example:
     taken = reference([(0, counts)], options, "dark" if raw.dark else "bright")
     image = prepare(counts[np.newaxis], options, taken).input[0].numpy()
     share = (truth > 0).reshape(height // n, n, width // n, n).mean(axis=(1, 3))
-    learn = share >= 0.5 if labels == "truth" else taught(image, labels)
+    if labels == "pseudo":
+        from insitu.pseudolabels import pseudo_mask
+
+        mask = pseudo_mask(counts, polarity="dark" if raw.dark else "bright")
+        learn = mask.reshape(height // n, n, width // n, n).mean(axis=(1, 3)) >= 0.5
+    else:
+        learn = share >= 0.5 if labels == "truth" else taught(image, labels)
     return Example(raw.name, image, truth, learn, n)
 
 

@@ -93,9 +93,10 @@ def test_tiles_cover_the_image_and_empty_ones_can_be_dropped():
     assert pairs_of([e], 500, drop_empty=False).images.shape == (2, 70, 70)
 
 
-def test_a_student_learns_what_its_teacher_says_and_is_scored_by_the_truth():
+@pytest.mark.parametrize("teacher", ["classical", "pseudo"])
+def test_a_student_learns_what_its_teacher_says_and_is_scored_by_the_truth(teacher):
     sets = Sets({"a": simulated(empty=0.0), "t": Changed.model_validate(
-        {"kind": "changed", "from": "a", "labels": "classical"})})  # fmt: skip
+        {"kind": "changed", "from": "a", "labels": teacher})})  # fmt: skip
     assert any(not np.array_equal(e.learn, e.truth > 0) for e in sets["t"].learned_from)
     for mine, theirs in zip(sets["t"].held_out, sets["a"].held_out, strict=True):
         np.testing.assert_array_equal(mine.truth, theirs.truth)

@@ -100,7 +100,7 @@ def frame_columns(results: Sequence[FrameResult], times: Sequence[float | None],
         "time_s": list(times),
         "timestamp_utc": [f.header.timestamp_utc for f in frames],
         "exposure_s": [f.header.exposure_s for f in frames],
-        "source": [f.header.source for f in frames],
+        "source": [_text(f.header.source) for f in frames],
         "source_number": [f.header.source_number for f in frames],
         "status": [f.status for f in frames],
         "flags": [list(dict.fromkeys((*r.frame.flags, *r.flags))) for r in results],
@@ -112,6 +112,11 @@ def frame_columns(results: Sequence[FrameResult], times: Sequence[float | None],
         "drift_x_px": [r.drift_px[1] for r in results],
         "threshold": [r.threshold for r in results],
     }
+
+
+def _text(name: str) -> str:
+    """Return a file name as tables can hold it: bytes that are no UTF-8 appear as escapes."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _area_fraction(result: FrameResult, region_px: int) -> float:

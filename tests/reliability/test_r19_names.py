@@ -49,6 +49,20 @@ def place(tmp_path):
     return inside
 
 
+def test_movies_of_any_name_go_below_out(engines, place, tmp_path):
+    movies = place / "movies"
+    movies.mkdir()
+    for name in STRANGE.values():
+        write(os.fsencode(movies) + b"/" + name + b".tif")
+    before, out = everything(tmp_path, place / "out"), place / "out"
+    code, said = engines.call(run(movies, out))
+    assert "Traceback" not in said
+    assert code == 0, said
+    assert everything(tmp_path, out) == before
+    assert len([p for p in out.iterdir() if (p / "run.json").is_file()]) == len(STRANGE)
+    assert all(p.resolve().is_relative_to(out.resolve()) for p in out.rglob("*"))
+
+
 def test_links_and_detours_do_not_lead_out(engines, place, tmp_path):
     write(os.fsencode(tmp_path / "movie.tif"))
     (place / "link.tif").symlink_to(tmp_path / "movie.tif")

@@ -212,7 +212,22 @@ class Table:
     def _dataset(self, names: list[str]) -> Any:  # noqa: ANN401 - pyarrow has no types
         import pyarrow.dataset as ds
 
+        try:
+            str(self._out).encode()
+        except UnicodeEncodeError:  # pyarrow opens no path that is not UTF-8: such a run is read into memory
+            return ds.dataset(self._held(names))
         return ds.dataset([str(self._out / n) for n in names], schema=self.schema, format="parquet")
+
+    def _held(self, names: Sequence[str]) -> pa.Table:
+        """Return the rows of some files as one table in memory."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        tables = [self.schema.empty_table()]
+        for name in names:
+            with (self._out / name).open("rb") as opened:
+                tables.append(pq.ParquetFile(opened).read().cast(self.schema))
+        return pa.concat_tables(tables)
 
 
 def _alive(frames: Chosen, batch: pa.RecordBatch) -> pa.Array:

@@ -190,7 +190,8 @@ def _groups(parts: Iterable[Path], arrow: pa.Schema, size: int) -> Iterator[pa.T
     rows = 0
     for part in parts:
         # one thread: waking a pool for a few kB costs more than reading them
-        held.append(pq.ParquetFile(part).read(use_threads=False).cast(arrow))
+        with part.open("rb") as opened:  # pyarrow itself opens no path that is not UTF-8
+            held.append(pq.ParquetFile(opened).read(use_threads=False).cast(arrow))
         rows += held[-1].num_rows
         while rows >= size:
             whole = pa.concat_tables(held)
@@ -205,5 +206,6 @@ def read_columns(path: Path, names: Sequence[str] | None = None) -> dict[str, An
     """Return columns of a parquet file as numpy arrays; nulls become NaN or None, lists become object arrays."""
     import pyarrow.parquet as pq
 
-    table = pq.ParquetFile(path).read(None if names is None else list(names), use_threads=False)
+    with path.open("rb") as opened:
+        table = pq.ParquetFile(opened).read(None if names is None else list(names), use_threads=False)
     return {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}

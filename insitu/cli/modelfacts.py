@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def models() -> list[dict[str, Any]]:
-    """Return every method and all shipped weights, with the score of their cards."""
-    return [_model(name) for name in _ready()]
+def models(*, sizes: bool = True) -> list[dict[str, Any]]:
+    """Return every method and all shipped weights, with the score of their cards; `sizes` of networks need torch."""
+    return [_model(name, sizes=sizes) for name in _ready()]
 
 
-def architectures() -> list[dict[str, Any]]:
-    """Return every architecture at its default parameters."""
+def architectures(*, sizes: bool = True) -> list[dict[str, Any]]:
+    """Return every architecture, with `sizes` at its default parameters (which needs torch)."""
     from insitu.models.architectures import names
+    from insitu.registry import entries
 
+    if not sizes:
+        return [{"name": entry.name, "about": entry.about} for entry in entries("architectures")]
     return [_architecture(name) for name in names()]
 
 
@@ -126,7 +129,7 @@ def _ready() -> list[str]:
     return [*METHODS, *weights()]
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(name: str, *, sizes: bool = True) -> dict[str, Any]:
     from insitu.models import DEFAULT, WEIGHTS_FOLDER
     from insitu.registry import entries
 
@@ -141,7 +144,7 @@ def _model(name: str) -> dict[str, Any]:
         "about": about.get(architecture, ""),
         "parameters": card.get("parameter_count"),
         "held_out_iou": max(scores.values(), default=None),
-        **(_sizes(architecture, card.get("parameters")) if card else {}),
+        **(_sizes(architecture, card.get("parameters")) if card and sizes else {}),
         "card": card,
     }
 

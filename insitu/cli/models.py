@@ -28,7 +28,8 @@ def list_models(*, with_presets: bool, as_json: bool) -> None:
     """Print what --model takes (weights, methods without weights), and the architectures that can be trained."""
     from insitu.cli import modelfacts
 
-    ready, networks = modelfacts.models(), modelfacts.architectures()
+    whole = with_presets or as_json  # the sizes of networks follow from their layers: torch is imported for them
+    ready, networks = modelfacts.models(sizes=whole), modelfacts.architectures(sizes=whole)
     presets = modelfacts.presets() if with_presets else []
     if as_json:
         click.echo(json.dumps({"models": ready, "architectures": networks} | ({"presets": presets} if presets else {})))
@@ -37,6 +38,10 @@ def list_models(*, with_presets: bool, as_json: bool) -> None:
     rows = [(m["name"] + " (default)" * m["default"], m["kind"], _number(m), _score(m), m["about"]) for m in ready]
     _table([("name", "kind", "parameters", "IoU", "about"), *rows])
     click.echo("\narchitectures: what can be trained")
+    if not whole:
+        _table([("name", "about"), *((m["name"], m["about"]) for m in networks)])
+        click.echo("\nsizes and receptive fields: insitu models show NAME, or insitu models list --presets")
+        return
     head = ("name", "parameters", "MAC/px", "field px", "about")
     _table([head, *((m["name"], *_anatomy(m), m["about"]) for m in networks)])
     if presets:

@@ -101,7 +101,7 @@ def _somewhere_else(tmp_path, monkeypatch):
         (["run", "m.tif", "--preset", "fats"], "unknown preset 'fats'", "did you mean 'fast'?"),
         (["run", "m.tif", "--config", "no.toml"], "no settings file", "start one with: insitu config show"),
         (["run", "m.tif", "--resume", "--overwrite"], "--resume and --overwrite exclude each other", "give one"),
-        (["evaluate", "r"], "insitu evaluate needs --truth FOLDER", "see: insitu evaluate --help"),
+        (["evaluate", "r"], "a run is compared with the truth of its simulation", "add --truth FOLDER"),
         (["models", "show", "clasical"], "no model 'clasical'", "did you mean 'classical'?"),
         (["simulate"], "insitu simulate needs OUT", "name the folder"),
         (["simulate", "s", "--shape", "3,4,5"], "--shape 3,4,5 is not height×width", "write for example --shape"),

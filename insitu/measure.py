@@ -13,7 +13,6 @@ import numpy as np
 
 from insitu.runs import MAX_LABELS, lines_of, require_labels, select
 from insitu.runs.loops import fastest
-from insitu.runs.split import split
 from insitu.types import Measured, Particles
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ def measure(runs: Runs, options: MeasureOptions) -> Measured:
     """
     require_labels(runs)
     if options.split == "watershed":
+        from insitu.runs.split import split
+
         runs = split(runs, min_area_px=options.min_area_px)
     sums, box = fastest().moments(lines_of(runs), runs.label, runs.n_labels)
     keep = sums[:, 0] * runs.bin**2 >= options.min_area_px

@@ -148,6 +148,8 @@ def _ome(root: ET.Element, n_pages: int, name: str) -> Story:
     sizes = {axis: int(pixels.get(f"Size{axis}", "1")) for axis in "TZC"}
     if min(sizes.values()) < 1:
         raise ValueError("a size below 1")
+    if sorted(pixels.get("DimensionOrder", "XYCZT")) != list("CTXYZ"):
+        raise ValueError("an order of planes that is none")
     if sizes["T"] > 1 and sizes["Z"] > 1:
         raise InputError(f"'{name}' is a stack of {sizes['Z']} slices × {sizes['T']} frames, not one movie", _FOUR_D)
     axis = max("TZ", key=lambda a: sizes[a])

@@ -200,6 +200,16 @@ def test_the_first_channel_in_another_order_of_planes(tmp_path):
     assert (read_all(tmp_path / "m.tif") == two[0]).all()
 
 
+def test_an_order_of_planes_that_is_none(tmp_path):
+    tifffile.imwrite(tmp_path / "m.tif", U16, metadata={"axes": "TYX"}, ome=True)
+    data = (tmp_path / "m.tif").read_bytes()
+    assert data.count(b'DimensionOrder="XYCZT"') == 1
+    (tmp_path / "m.tif").write_bytes(data.replace(b'DimensionOrder="XYCZT"', b'DimensionOrder="XYCZC"'))
+    reader = open_source(tmp_path / "m.tif")
+    assert reader.info.n_frames == len(U16)
+    assert any("OME" in note for note in reader.info.notes)
+
+
 @pytest.mark.parametrize("kind", ["imagej", "ome"])
 def test_a_stack_of_stacks_is_refused(tmp_path, kind):
     tifffile.imwrite(tmp_path / "m.tif", np.zeros((2, 3, 8, 8), "u2"), metadata={"axes": "TZYX"}, **{kind: True})

@@ -125,6 +125,8 @@ class OpenFile:
         while done < len(left):  # one call moves at most 2 GiB
             try:
                 got = os.preadv(self.descriptor, [left[done:]], offset + done)
+            except OverflowError:  # a header may point beyond what any file can hold
+                got = 0
             except OSError as error:
                 raise BadFrame("unreadable", f"{shown(self.path)}: {error.strerror} at byte {offset + done}") from error
             if not got:

@@ -83,8 +83,10 @@ def credible(declared: int, available: int, frame_bytes: int, where: str) -> tup
     Raises
     ------
     InputError
-        The file does not hold one whole frame.
+        The file does not hold one whole frame, or its frames have no bytes.
     """
+    if frame_bytes < 1:
+        raise InputError(f"'{where}' declares frames without pixels", "the header is damaged: copy the file again")
     whole = max(0, available) // frame_bytes
     if not whole:
         raise InputError(

@@ -173,3 +173,11 @@ def test_sidecar_random_damage(tmp_path):
         seen.add(outcome(RawReader, path))
     assert seen <= {"frames", "bad frames", "refused"}
     assert "refused" in seen
+
+
+def test_a_file_of_empty_texts_is_refused(tmp_path):
+    np.save(tmp_path / "m.npy", np.zeros((2, 7), "<U0"))
+    head = (tmp_path / "m.npy").read_bytes().replace(b"<U1", b"<U0")
+    (tmp_path / "m.npy").write_bytes(head)
+    with pytest.raises(InputError):
+        open_source(tmp_path / "m.npy")

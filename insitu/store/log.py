@@ -134,6 +134,8 @@ def _take(line: bytes, into: _Lines) -> bool:
             into.finished = files
         else:
             unit = Unit(files=files, **content)
+            if not all(type(n) is int for n in (unit.first, unit.planes, *unit.counts.values())):
+                return False
             while into.units and into.units[-1].first >= unit.first and into.units[-1].planes <= unit.planes:
                 into.units.pop()
             into.units.append(unit)

@@ -38,7 +38,7 @@ class Following:
         self._reader, self._folder, self._seen, self._frame = reader, folder, seen, frame
         self._unit_s = unit_s
         self._began: float | None = None
-        self._cost_s = 0.0
+        self._costs_s = (0.0, 0.0)
         self._told = 0.0
 
     def due(self) -> bool:
@@ -49,13 +49,17 @@ class Following:
         now = time.monotonic()
         if self._began is None:
             self._began = now
-        return now - self._began >= max(self._unit_s, self._cost_s / _SHARE)
+        return now - self._began >= max(self._unit_s, min(self._costs_s) / _SHARE)
 
     def commit(self, state: Callable[[], Any]) -> None:
-        """Commit what waits, and learn how long that takes on this disk."""
+        """Commit what waits, and learn how long that takes on this disk.
+
+        The shorter of the last two counts: a slow disk is slow each time, while the first commit imports libraries and
+        one in hundreds merges parts.
+        """
         began = time.monotonic()
         self._folder.commit(state())
-        self._cost_s = 0.5 * (self._cost_s + time.monotonic() - began)
+        self._costs_s = (self._costs_s[1], time.monotonic() - began)
         self._began = None
 
     def tell(self) -> None:

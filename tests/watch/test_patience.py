@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from insitu.read.watch.patience import file_system, is_share, patience_for
+from insitu.read.watch.patience import LOCAL, SHARED, file_system, is_share, patience_for
 
 MOUNTS = """\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
@@ -36,3 +36,16 @@ def test_the_file_system_of_a_folder(path, kind, share, tmp_path):
 def test_where_nothing_is_told_a_disk_is_local(tmp_path):
     assert file_system(tmp_path, tmp_path / "absent") == ""
     assert patience_for(tmp_path).settle_s <= 2.0
+
+
+def test_a_look_that_waited_for_its_turn_does_not_blind_the_watcher():
+    # 0.2 ms of work in 10 ms of wall time: other threads ran
+    assert LOCAL.pause(0.0002, 0.010) == pytest.approx(0.02)
+
+
+def test_looks_that_are_work_take_their_share_at_most():
+    assert LOCAL.pause(0.004, 0.004) == pytest.approx(0.2)
+
+
+def test_a_share_that_answers_slowly_is_not_asked_all_the_time():
+    assert SHARED.pause(0.0002, 1.5) == pytest.approx(3.0)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from insitu.read.watch.until import Until
 
 _FINAL = frozenset(("shape changed", "dtype changed", "not one frame"))  # no patience can mend these
-_SLOW_LOOK_S = 0.004
+_LONG_PAUSE_S = 0.1  # between looks: in the meantime the next file is asked for by its name
 _RECENT = 1000
 
 
@@ -83,8 +83,8 @@ class WatchedFolder:
         self._attempt: Attempt | None = None
         self._kept: tuple[int, NDArray[Any], tuple[str, ...]] | None = None
         self._ledger = Ledger(path)
-        self._news = self._next_look = self._next_audit = self._look_cost = clock()
-        self._look_cost = 0.0
+        self._news = self._next_look = self._next_audit = clock()
+        self._between_looks_s = 0.0
         self._closing = self._ended = False
         self._remarks: deque[tuple[int | None, str, str]] = deque()
         self._scratch: NDArray[Any] = np.empty((0, 0))
@@ -212,18 +212,18 @@ class WatchedFolder:
         if now < self._next_look:
             self._look_ahead(now)
             return
-        audit = now >= self._next_audit
+        audit, spent = now >= self._next_audit, time.thread_time()
         new = self._listing.look(audit=audit)
-        self._look_cost = self._clock() - now
-        self._next_look = now + max(self._patience.poll_s, self._look_cost / self._patience.duty)
+        self._between_looks_s = self._patience.pause(time.thread_time() - spent, self._clock() - now)
+        self._next_look = now + self._between_looks_s
         if audit:
-            self._next_audit = now + max(self._patience.audit_s, self._look_cost / self._patience.duty)
+            self._next_audit = now + max(self._patience.audit_s, self._between_looks_s)
             self._remarks += self._ledger.replaced(self._arrivals.names, _RECENT)
         self._take(new, now)
 
     def _look_ahead(self, now: float) -> None:
         """Ask for the next file by its name where a look at the whole folder takes long."""
-        while self._look_cost > _SLOW_LOOK_S and (name := self._arrivals.expected()):
+        while self._between_looks_s > _LONG_PAUSE_S and (name := self._arrivals.expected()):
             if not (self._root / name).is_file():
                 return
             self._listing.know(name)
@@ -239,7 +239,7 @@ class WatchedFolder:
     def _pause(self) -> float:
         """Return how long to sleep, in s, before anything can have changed."""
         now = self._clock()
-        times = [self._next_look] if self._look_cost <= _SLOW_LOOK_S else [now + self._patience.poll_s]
+        times = [self._next_look] if self._between_looks_s <= _LONG_PAUSE_S else [now + self._patience.poll_s]
         if self._attempt is not None:
             times.append(self._attempt.next)
         return max(0.001, min(times) - now)

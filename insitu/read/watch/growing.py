@@ -82,7 +82,6 @@ class GrowingFile:
         self._settled = len((past or Past()).sources)
         self._kept: tuple[int, NDArray[Any], tuple[str, ...]] | None = None
         self._news = clock()
-        self._look_cost = 0.0
         self._next_look = 0.0
         self._ended = False
         self._shrunk = False
@@ -199,9 +198,9 @@ class GrowingFile:
             self._news = now
         if (self._file.size, self._file.changed_ns) == self._opened_at:
             return
+        spent = time.thread_time()
         self._open()
-        self._look_cost = self._clock() - now
-        self._next_look = now + max(self._patience.poll_s, self._look_cost / self._patience.duty)
+        self._next_look = now + self._patience.pause(time.thread_time() - spent, self._clock() - now)
 
     def _open(self) -> None:
         from insitu.read import open_single

@@ -44,6 +44,15 @@ class Patience:
     reorder_frames: int = 512
     ask_system: bool = True
 
+    def pause(self, cpu_s: float, wall_s: float) -> float:
+        """Return how long to wait, in s, from the beginning of a look to that of the next.
+
+        What counts is the CPU time of a look. Its wall time is also time in which other threads of a busy engine ran: a
+        look of 0.2 ms that had to wait 10 ms for its turn must not blind the watcher for half a second. A share that
+        answers slowly is given as long again as it took.
+        """
+        return max(self.poll_s, cpu_s / self.duty, 2.0 * wall_s)
+
 
 LOCAL = Patience()
 # attributes of a share are cached for seconds, and a copy over it may pause

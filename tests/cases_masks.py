@@ -23,7 +23,10 @@ MASKS = SHAPES.flatmap(
 )
 
 
-COMPILED = (*(f"insitu.runs.{n}" for n in ("kernels", "borders", "basins", "split")), "insitu.compiling")
+COMPILED = (
+    *(f"insitu.runs.{n}" for n in ("kernels", "borders", "distances", "basins", "pieces", "split")),
+    "insitu.compiling",
+)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import skimage.segmentation
+from cases_basins import split_slowly
 from cases_masks import MASKS, assert_same, without_numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 import insitu
 from insitu.measure import measure
 from insitu.options import MeasureOptions
-from insitu.runs import components, find_runs, paint, runs_of_labels
+from insitu.runs import basins, components, distances, find_runs, paint, pieces, runs_of_labels
 from insitu.runs.split import DEPTH_PX, NECK, split
 from insitu.settings import Settings
 
@@ -49,6 +50,59 @@ def parts_slowly(outline) -> int:
             peaks += met[:1] + [p for p in met[1:] if level <= NECK * p[0] and p[0] - level >= DEPTH_PX]
         alive = peaks
     return len(alive)
+
+
+@given(st.integers(0, 100_000), st.sampled_from([1, 1, 12]), st.sampled_from([1, 2]))
+@settings(max_examples=40, deadline=None)
+def test_it_is_bit_for_bit_the_slow_form(seed, least, bin_side):
+    rng = np.random.default_rng(seed)
+    noise = scipy.ndimage.gaussian_filter(rng.normal(size=(44, 60)), rng.uniform(0.5, 3))
+    mask = noise > np.quantile(noise, rng.uniform(0.3, 0.8))  # ragged, with holes, cut by the border
+    counts = rng.integers(0, 60_000, mask.shape, dtype=np.uint16)
+    runs = components(find_runs(mask, counts, rng.integers(0, 65_536, mask.shape), bin=bin_side))
+    assert_same(split(runs, min_area_px=least), split_slowly(runs, least))
+    several = runs_of_labels(mask * rng.integers(1, 4), counts, bin=bin_side)  # one label in many places
+    assert_same(split(several, min_area_px=least), split_slowly(several, least))
+
+
+@pytest.mark.parametrize("narrow", [0, 1000], ids=["column by column", "row by row"])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_however_distances_are_computed_the_cut_is_the_same(narrow, bits, monkeypatch):
+    runs = components(find_runs(crowd(7, side=80)))
+    expected = split_slowly(runs)
+    assert expected.n_labels > runs.n_labels
+    monkeypatch.setattr(pieces, "LARGEST_IN_32_BITS", 0 if bits == 64 else 8190)
+    monkeypatch.setattr(distances, "NARROW_PX", narrow)
+    monkeypatch.setattr(basins, "distances", distances.distances.py_func)  # compiled code has constants of its own
+    for module, names in ((basins, ("parts_of",)), (pieces, ("_divide",))):
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name).py_func)
+    monkeypatch.setattr(pieces, "parts_of", basins.parts_of)
+    assert_same(split(runs), expected)
+
+
+@pytest.mark.parametrize("side", [40, 300])
+def test_distances_are_those_of_scipy(side):
+    mask = crowd(2, side=side, n=3, radii=(side / 8, side / 4))
+    mask[[0, -1]] = mask[:, [0, -1]] = False
+    mask &= paint(components(find_runs(mask))) == 1
+    y0, x0 = (int(v.min()) for v in mask.nonzero())
+    y1, x1 = (int(v.max()) + 1 for v in mask.nonzero())
+    runs = find_runs(mask)
+    outline = ((runs.row, runs.start, runs.stop), np.arange(len(runs)), (y0, x0, y1, x1))
+    out = np.empty((2, (y1 - y0 + 2) * (x1 - x0 + 2)), np.int32)
+    distances.distances(outline, mask.shape, out[0], out[1])
+    expected = scipy.ndimage.distance_transform_edt(mask)[y0 - 1 : y1 + 1, x0 - 1 : x1 + 1]
+    np.testing.assert_array_equal(out[1].reshape(expected.shape), np.rint(expected**2))
+
+
+def test_an_outline_of_more_than_eight_thousand_pixels_is_cut_too():
+    mask = np.zeros((24, 9000), np.bool_)
+    mask[2:22, 10:8900] = True
+    mask[2:8, 4000:4003] = mask[16:22, 4000:4003] = False
+    runs = components(find_runs(mask))
+    assert split(runs).n_labels == 2
+    assert_same(split(runs), split_slowly(runs))
 
 
 def test_two_discs_are_cut_at_the_neck_and_a_lone_one_is_not():

@@ -1,7 +1,8 @@
 """The outlines that are several particles: basins of the distance to the outside, kept apart where the neck is narrow.
 
-Plain loops over one small window an outline. numba compiles them where it is there; without it the same code runs as it
-stands, slower, to the same bits: squared distances are integers, and pixels of equal distance come in raster order.
+Plain loops over one small window an outline, see `insitu.runs.distances`. numba compiles them where it is there;
+without it the same code runs as it stands, slower, to the same bits: squared distances are integers, and pixels of
+equal distance come in raster order.
 """
 
 from __future__ import annotations
@@ -10,148 +11,139 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-try:
-    from insitu.compiling import kernel
-except ImportError:  # no numba
-
-    def kernel(function: Any) -> Any:  # type: ignore[misc]  # noqa: ANN401 - a decorator that does nothing
-        """Leave `function` as it is."""
-        return function
-
+from insitu.runs.distances import distances, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from insitu.runs.loops import Lines
+    from insitu.runs.distances import Flat, Outline
 
-    Window = NDArray[np.int64]
+    Rule = tuple[float, float, int]
 
-FAR = 1 << 20  # px; longer than any frame
+FEW = 64  # passes that are sorted in place
 
 
 @kernel
-def _paint(lines: Lines, mine: NDArray[np.int64], y0: int, x0: int, window: Window) -> None:
-    """Write 1 into the pixels of the runs `mine`, 0 elsewhere."""
-    row, start, stop = lines
-    window[:] = 0
+def _steepest(squared: Flat, width: int, across: Flat, best: Flat) -> None:
+    """Write 16 times the largest squared distance among a pixel and its neighbours, and the rank of where that is.
+
+    Of equals the first in raster order counts: it has the highest rank, 8; the last has 0, the pixel itself 4.
+    """
+    kind = squared.dtype.type
+    inner = len(squared) - 2
+    left, here, right, out = squared[:inner], squared[1:-1], squared[2:], across[1:-1]
+    for p in range(inner):
+        out[p] = max(kind(16 * left[p] + 2), kind(16 * here[p] + 1), kind(16 * right[p]))
+    inner = len(squared) - 2 * width
+    above, here, below, out = across[:inner], across[width:-width], across[2 * width :], best[width:-width]
+    for p in range(inner):
+        out[p] = max(kind(above[p] + 6), kind(here[p] + 3), below[p])
+
+
+@kernel
+def _steps(outline: Outline, squared: Flat, best: Flat, basin: Flat, peaks: Flat) -> int:
+    """Write into `basin` the pixel that each pixel inside steps to, minus its number for a peak; count the peaks.
+
+    Peaks are numbered from 1 in raster order; `peaks` gets their squared distances. Where the step leads to an earlier
+    pixel whose peak is known, that peak is written instead.
+    """
+    (row, start, stop), mine, (y0, x0, _, x1) = outline
+    width = x1 - x0 + 2
+    step = np.empty(9, np.int64)
+    for rank in range(9):
+        step[rank] = (1 - rank // 3) * width + 1 - rank % 3
+    basin[:] = 0
+    n = peaks[0] = 0
     for r in mine:
-        window[row[r] - y0, start[r] - x0 : stop[r] - x0] = 1
-
-
-@kernel
-def _along_columns(window: Window) -> None:
-    """Replace 1 by the distance to the nearest 0 in the same column, FAR if there is none."""
-    height, width = window.shape
-    for x in range(width):
-        window[0, x] *= FAR
-    for y in range(1, height):
-        for x in range(width):
-            if window[y, x]:
-                window[y, x] = min(window[y - 1, x] + 1, FAR)
-    for y in range(height - 2, -1, -1):
-        for x in range(width):
-            window[y, x] = min(window[y, x], window[y + 1, x] + 1)
-
-
-@kernel
-def _along_row(column: NDArray[np.int64], place: NDArray[np.int64], begin: NDArray[np.int64]) -> None:
-    """Replace the distances along the columns by the squared distance min over x' of (x - x')² + column[x']².
-
-    The lower envelope of the parabolas in one sweep: Meijster, Roerdink & Hesselink 2000, 10.1007/0-306-47025-X_36.
-    `place` (3, w) and `begin` (w) are room to work in.
-    """
-    width = len(column)
-    top = -1
-    for x in range(width):
-        if column[x] >= FAR:
-            continue
-        first = 0
-        while top >= 0:
-            other = place[top]
-            # pixels from `first` on are nearer to the outside at x than to that at `other`
-            first = (column[x] ** 2 - column[other] ** 2 + x * x - other * other) // (2 * (x - other)) + 1
-            if first > begin[top]:
-                break
-            top -= 1
-        if top < 0:
-            first = 0
-        if first < width:
-            top += 1
-            place[top] = x
-            begin[top] = first
-    if top < 0:
-        column[:] = FAR
-        return
-    for k in range(top + 1):
-        begin[width + k] = column[place[k]]
-    for x in range(width - 1, -1, -1):
-        while begin[top] > x:
-            top -= 1
-        column[x] = (x - place[top]) ** 2 + begin[width + top] ** 2
-
-
-@kernel
-def _ascend(squared: Window, basin: Window) -> int:
-    """Write into `basin` (flat) the peak that each pixel inside climbs to, numbered from 1 in raster order; count them.
-
-    Every step goes to the neighbour farthest from the outside; of equals, to the earlier in raster order, so that no
-    path turns in a circle. The frame of one pixel around `squared` (h, w) is outside.
-    """
-    height, width = squared.shape
-    flat, up = squared.reshape(squared.size), basin.reshape(basin.size)
-    n = 0
-    for y in range(1, height - 1):
-        for p in range(y * width + 1, (y + 1) * width - 1):
-            if not flat[p]:
-                up[p] = 0
-                continue
-            most, best = flat[p], p
-            for q in (p - width - 1, p - width, p - width + 1, p - 1):
-                if flat[q] > most or (flat[q] == most and best == p):
-                    most, best = flat[q], q
-            for q in (p + 1, p + width - 1, p + width, p + width + 1):
-                if flat[q] > most:
-                    most, best = flat[q], q
-            n += best == p
-            up[p] = best if best != p else -n
-    for p in range(len(up)):
-        if up[p] > 0:
-            q = up[p]
-            while up[q] > 0:
-                q = up[q]
-            peak = up[q]
-            q = p
-            while up[q] > 0:
-                up[q], q = peak, up[q]
-    for p in range(len(up)):
-        up[p] = -up[p]
+        at = (row[r] - y0 + 1) * width + 1 - x0
+        for p in range(at + start[r], at + stop[r]):
+            rank = best[p] & 15
+            if rank == 4:
+                n += 1
+                basin[p] = -n
+                peaks[n] = squared[p]
+            else:
+                q = p + step[rank]
+                basin[p] = min(basin[q], 0) or q
     return n
 
 
 @kernel
-def _passes(squared: Window, basin: Window, n: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the height of each of `n` peaks; the height² of every pass, highest first; the basins it lies between."""
-    width = squared.shape[1]
-    flat, of = squared.reshape(squared.size), basin.reshape(basin.size)
-    peak = np.zeros(n + 1, np.float64)
+def _climb(outline: Outline, basin: Flat, area: NDArray[np.int64]) -> None:
+    """Replace the steps by the number of the peak that they lead to, and count the pixels of each."""
+    (row, start, stop), mine, (y0, x0, _, x1) = outline
+    width = x1 - x0 + 2
+    for r in mine[::-1]:  # upwards, since most steps that are left lead to later pixels
+        at = (row[r] - y0 + 1) * width + 1 - x0
+        for p in range(at + stop[r] - 1, at + start[r] - 1, -1):
+            q = p
+            while basin[q] > 0:
+                q = basin[q]
+            peak = basin[q]
+            area[-peak] += 1
+            q = p
+            while basin[q] > 0:
+                basin[q], q = peak, basin[q]
+    for p in range(len(basin)):
+        basin[p] = -basin[p]
+
+
+@kernel
+def _borders(basin: Flat, width: int, found: Flat) -> int:
+    """Write into `found` the pixels with another basin next to them, to the right or below; count them."""
+    kind = found.dtype.type
+    size = len(basin) - width - 1
+    here, right, out = basin[:size], basin[1:], found[:size]
+    left_below, below, right_below = basin[width - 1 :], basin[width:], basin[width + 1 :]
+    for p in range(size):
+        a = here[p]
+        other = (right[p] != a) & (right[p] != 0) | (left_below[p] != a) & (left_below[p] != 0)
+        other |= (below[p] != a) & (below[p] != 0) | (right_below[p] != a) & (right_below[p] != 0)
+        out[p] = kind(other & (a != 0))
     count = 0
-    for p in range(width, len(flat) - width):
-        if of[p]:
-            peak[of[p]] = max(peak[of[p]], flat[p])
-            for q in (p + 1, p + width - 1, p + width, p + width + 1):
-                count += of[q] != 0 and of[q] != of[p]
-    pass_height = np.empty(count, np.int64)
-    between = np.empty((count, 2), np.int64)
+    for p in range(size):
+        if out[p]:
+            out[count] = p
+            count += 1
+    return count
+
+
+@kernel
+def _passes(squared: Flat, basin: Flat, width: int, border: Flat) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the height² of every pass at the pixels `border`, highest first, and the two basins it lies between."""
+    height = np.empty(4 * len(border), np.int64)
+    between = np.empty((4 * len(border), 2), np.int64)
     k = 0
-    for p in range(width, len(flat) - width):
-        if of[p]:
-            for q in (p + 1, p + width - 1, p + width, p + width + 1):
-                if of[q] != 0 and of[q] != of[p]:
-                    pass_height[k] = min(flat[p], flat[q])
-                    between[k, 0], between[k, 1] = of[p], of[q]
-                    k += 1
-    order = np.argsort(-pass_height, kind="mergesort")
-    return np.sqrt(peak), pass_height[order], between[order]
+    for p in border:
+        a = basin[p]
+        for q in (p + 1, p + width - 1, p + width, p + width + 1):
+            b = basin[q]
+            if b and b != a:
+                here = min(squared[p], squared[q])
+                # of passes between the same two that follow each other only the first of the highest can matter
+                if k and between[k - 1, 0] == min(a, b) and between[k - 1, 1] == max(a, b):
+                    if here <= height[k - 1]:
+                        continue
+                    k -= 1
+                height[k], between[k, 0], between[k, 1] = here, min(a, b), max(a, b)
+                k += 1
+    order = _downwards(height[:k])
+    return height[order], between[order]
+
+
+@kernel
+def _downwards(height: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the order from the highest down, of equals the earlier first."""
+    if len(height) > FEW:
+        return np.argsort(-height, kind="mergesort")
+    order = np.arange(len(height))
+    for k in range(1, len(height)):
+        j = k
+        while j and height[order[j - 1]] < height[k]:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = k
+    return order
 
 
 @kernel
@@ -197,88 +189,44 @@ def _united(
 
 
 @kernel
-def _window(lines: Lines, mine: NDArray[np.int64], shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the box y0, x0, y1, x1 of the runs `mine` with a margin of one pixel, cut at the border of the frame."""
-    row, start, stop = lines
-    left, right = shape[1], 0
-    for r in mine:
-        left = min(left, start[r])
-        right = max(right, stop[r])
-    y0, y1 = row[mine[0]] - 1, row[mine[-1]] + 2
-    return max(y0, 0), max(left - 1, 0), min(y1, shape[0]), min(right + 1, shape[1])
-
-
-@kernel
-def _basins(
-    lines: Lines, runs: NDArray[np.int64], box: tuple[int, int, int, int], rule: tuple[float, float, int]
-) -> tuple[Window, int]:
-    """Return the part of each pixel of one outline, 0…, in its `box` with a margin of 1, and the number of parts."""
-    y0, x0, y1, x1 = box
-    squared = np.zeros((y1 - y0 + 2, x1 - x0 + 2), np.int64)
-    inner = squared[1:-1, 1:-1]
-    _paint(lines, runs, y0, x0, inner)
-    _along_columns(inner)
-    place, begin = np.empty(x1 - x0, np.int64), np.empty(2 * (x1 - x0), np.int64)
-    for y in range(y1 - y0):
-        _along_row(inner[y], place, begin)
-    basin = np.zeros_like(squared)
-    n = _ascend(squared, basin)
-    flat = basin.reshape(basin.size)
+def _numbers(outline: Outline, rooms: tuple[Flat, Flat, Flat], n: int, rule: Rule) -> tuple[NDArray[np.int64], int]:
+    """Return the part, 0…, that each of `n` basins (from entry 1) belongs to, and how many parts there are."""
+    peaks, squared, basin = rooms
+    width = outline[2][3] - outline[2][1] + 2
+    peak = np.sqrt(peaks[: n + 1].astype(np.float64))
+    area = np.zeros(n + 1, np.int64)
+    _climb(outline, basin, area)
+    border = peaks[: _borders(basin, width, peaks)]
+    parent = _united(peak, area, _passes(squared, basin, width, border), rule)
     number = np.zeros(n + 1, np.int64)
-    kept = 1
-    if n > 1:
-        peak, heights, between = _passes(squared, basin, n)
-        area = np.zeros(n + 1, np.int64)
-        for p in range(len(flat)):
-            area[flat[p]] += 1
-        parent = _united(peak, area, (heights, between), rule)
-        kept = 0
-        for b in range(1, n + 1):
-            if parent[b] == b:
-                number[b] = kept
-                kept += 1
-        for b in range(1, n + 1):
-            number[b] = number[parent[b]]
-    for p in range(len(flat)):
-        flat[p] = number[flat[p]]
-    return basin, kept
+    kept = 0
+    for b in range(1, n + 1):
+        if parent[b] == b:
+            number[b] = kept
+            kept += 1
+    for b in range(1, n + 1):
+        number[b] = number[parent[b]]
+    return number, kept
 
 
 @kernel
-def find_parts(
-    lines: Lines,
-    outlines: tuple[NDArray[np.int64], NDArray[np.int64]],
-    shape: tuple[int, int],
-    rule: tuple[float, float, int],
-) -> tuple[NDArray[np.int64], int]:
-    """Divide outlines; return the part of each of their pixels, 0… over all of them, and the number of parts.
+def parts_of(
+    outline: Outline, shape: tuple[int, int], room: NDArray[Any], rule: Rule
+) -> tuple[Flat, NDArray[np.int64], int]:
+    """Return the basin, from 1, of each pixel in the box and a frame around it; the part, 0…, of each; how many parts.
 
-    Parameters
-    ----------
-    lines : tuple of int32 arrays
-        Row, start, stop of the runs of a frame.
-    outlines : tuple of int64 arrays
-        The runs of the outlines, one outline after another, each in raster order; where each begins, and the end.
-    shape : tuple of int
-        Height and width of the frame. Beyond its border an outline goes on: nothing is cut there for want of pixels.
-    rule : tuple
-        `neck`, `depth` (px) and the least area of a part (px), see `_united`.
+    Beyond the border of the frame, of the given `shape`, an outline goes on: nothing is cut there for want of pixels.
+    `room` (4, n) has at least the pixels of the box with its frame; `rule` is `neck`, `depth` (px) and the least area
+    of a part (px), see `_united`. Where there is one part the basins are not followed to the end.
     """
-    row, start, stop = lines
-    mine, first = outlines
-    pixels = 0
-    for r in mine:
-        pixels += stop[r] - start[r]
-    part = np.empty(pixels, np.int64)
-    total = 0
-    at = 0
-    for k in range(len(first) - 1):
-        runs = mine[first[k] : first[k + 1]]
-        box = _window(lines, runs, shape)
-        basin, kept = _basins(lines, runs, box, rule)
-        for r in runs:
-            for x in range(start[r], stop[r]):
-                part[at] = total + basin[row[r] - box[0] + 1, x - box[1] + 1]
-                at += 1
-        total += kept
-    return part, total
+    y0, x0, y1, x1 = outline[2]
+    width = x1 - x0 + 2
+    size = (y1 - y0 + 2) * width
+    along, squared, best, basin = room[0, :size], room[1, :size], room[2, :size], room[3, :size]
+    distances(outline, shape, along, squared)
+    _steepest(squared, width, along, best)
+    n = _steps(outline, squared, best, basin, along)
+    if n == 1:
+        return basin, np.zeros(2, np.int64), 1
+    number, kept = _numbers(outline, (along, squared, basin), n, rule)
+    return basin, number, kept

@@ -76,28 +76,52 @@ def divide(runs: Runs, whole: NDArray[np.int64], part: NDArray[np.int64]) -> tup
     left = np.ones(len(runs), np.bool_)
     left[whole] = False
     others = np.flatnonzero(left)
-    row = np.concatenate([runs.row[others], runs.row[at[first]]])
+    run = np.concatenate([others, at[first]])
     start = np.concatenate([runs.start[others], x[first]])
+    stop = np.concatenate([runs.stop[others], x[first] + size])
     named = np.concatenate([runs.label[others], runs.n_labels + 1 + part[first]])
-    order = np.lexsort((start, row))
-    old, place = np.unique(named[order], return_index=True)
+    order = np.lexsort((start, runs.row[run]))
+    run, start, stop, named = run[order], start[order], stop[order], named[order]
+    old, place = np.unique(named, return_index=True)
     number = np.zeros(runs.n_labels + 1 + int(part.max()) + 1, np.int32)
     number[old[np.argsort(place)]] = np.arange(1, len(old) + 1)
+    return in_pieces(runs, np.stack((run, start, stop, number[named])).astype(np.int32), len(old)), number[1:]
+
+
+def in_pieces(runs: Runs, pieces: NDArray[np.int32], n: int) -> Runs:
+    """Return runs cut into pieces, with the sums of counts shared by the pixels of each run.
+
+    Parameters
+    ----------
+    runs : Runs
+        What is cut.
+    pieces : int32 array of shape (4, m)
+        For each piece, in raster order, the run it is from, where it starts and stops, and its new label.
+    n : int
+        The number of new labels.
+    """
+    run, start, stop, label = pieces
+    whole = (runs.stop - runs.start)[run]
+    cut = np.flatnonzero(stop - start != whole)
+    within, size, whole = ((v[cut]).astype(np.int64) for v in (start - runs.start[run], stop - start, whole))
 
     def shared(sums: NDArray[Any] | None) -> NDArray[Any] | None:
-        return None if sums is None else np.concatenate([sums[others], _shared(sums, at, first, size)])[order]
+        if sums is None:
+            return None
+        of_pieces: NDArray[Any] = sums[run]
+        of_pieces[cut] = _share(of_pieces[cut], within, size, whole)
+        return of_pieces
 
-    divided = replace(
+    return replace(
         runs,
-        row=row[order].astype(np.int32),
-        start=start[order].astype(np.int32),
-        stop=np.concatenate([runs.stop[others], x[first] + size])[order].astype(np.int32),
-        label=number[named[order]],
-        n_labels=len(old),
+        row=runs.row[run],
+        start=start,
+        stop=stop,
+        label=label,
+        n_labels=n,
         intensity_sum=shared(runs.intensity_sum),
         probability_sum=shared(runs.probability_sum),
     )
-    return divided, number[1:]
 
 
 def _columns(runs: Runs, whole: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -133,17 +157,15 @@ def _parts(
     return part
 
 
-def _shared(
-    sums: NDArray[Any], at: NDArray[np.int64], first: NDArray[np.int64], size: NDArray[np.int64]
+def _share(
+    sums: NDArray[Any], within: NDArray[np.int64], size: NDArray[np.int64], whole: NDArray[np.int64]
 ) -> NDArray[Any]:
-    """Share the sum of each run among its pieces by their pixels; of integers nothing is lost or won."""
-    run = at[first]
-    begins = np.ones(len(run), np.bool_)
-    begins[1:] = run[1:] != run[:-1]
-    within = first - np.repeat(first[begins], np.diff(np.append(np.flatnonzero(begins), len(first))))
-    whole = np.bincount(at, minlength=len(sums))[run]
+    """Return the share of pieces of `size` pixels, `within` pixels from the start of runs of `whole`, in their sums.
+
+    Of integers nothing is lost or won.
+    """
     if sums.dtype.kind == "f":
-        return np.asarray(sums[run] * size / whole)
+        return np.asarray(sums * size / whole)
     # Whole quotients and remainders apart: the product of a sum and a length could overflow.
-    much, rest = np.divmod(sums[run], whole)
+    much, rest = np.divmod(sums, whole)
     return np.asarray(much * size + rest * (within + size) // whole - rest * within // whole)

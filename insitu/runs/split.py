@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from insitu.runs import lines_of, require_labels
-from insitu.runs.basins import find_parts
-from insitu.runs.cut import divide
+from insitu.runs.cut import in_pieces
 from insitu.runs.loops import fastest
+from insitu.runs.pieces import find_pieces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,13 +58,11 @@ def split(runs: Runs, *, min_area_px: int = 1) -> Runs:
     asked = _may_be_several(runs, least)
     if not asked.any():
         return runs
-    whole = np.flatnonzero(asked[runs.label - 1])
-    whole = whole[np.argsort(runs.label[whole], kind="stable")]
-    first = np.append(np.flatnonzero(np.diff(runs.label[whole], prepend=0)), len(whole)).astype(np.int64)
-    part, n = find_parts(lines_of(runs), (whole, first), runs.shape, (NECK, DEPTH_PX, least))
-    if n == len(first) - 1:
+    labels = (runs.label, runs.n_labels)
+    pieces, n = find_pieces(lines_of(runs), labels, asked, runs.shape, (NECK, DEPTH_PX, least))
+    if n == runs.n_labels:
         return runs
-    return divide(runs, whole, part)[0]
+    return in_pieces(runs, pieces, n)
 
 
 def _may_be_several(runs: Runs, least: int) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from insitu.errors import InputError
 from insitu.store import layout
 from insitu.store.about import read_about
 from insitu.store.lazy import Table
-from insitu.store.log import read_log
+from insitu.store.log import damaged, read_log
 from insitu.store.tables import run_schema
 from insitu.types import Calibration
 
@@ -43,8 +43,7 @@ class Run:
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
-        known = about["calibration"]
-        self._calibration = Calibration(known["nm_per_px"], known["nm_source"], known["s_per_frame"], known["s_source"])
+        self._calibration = _calibration(path, about)
 
     def __repr__(self) -> str:
         log = read_log(self.path)
@@ -212,6 +211,17 @@ def open_run(path: str | Path) -> Run:
     """
     folder = Path(path).expanduser().absolute()
     return Run(folder, _about(folder))
+
+
+def _calibration(folder: Path, about: dict[str, Any]) -> Calibration:
+    try:
+        known = about["calibration"]
+        values = known["nm_per_px"], known["nm_source"], known["s_per_frame"], known["s_source"]
+        if all(n is None or (type(n) in {int, float} and n > 0) for n in values[::2]):
+            return Calibration(*values)
+    except (KeyError, TypeError):
+        pass
+    raise damaged(folder, f"{layout.RUN} says no calibration that can be understood")
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -241,6 +241,21 @@ def test_run_of_a_newer_schema(tmp_path):
         open_run(tmp_path / "run")
 
 
+KNOWN = {"nm_per_px": 0.2, "nm_source": "t", "s_per_frame": None, "s_source": "unknown"}
+
+
+@pytest.mark.parametrize(
+    "known", [None, {}, "0.2", {"nm_per_px": 0.2}, KNOWN | {"nm_per_px": "0.2"}, KNOWN | {"s_per_frame": -1}]
+)
+def test_a_calibration_that_cannot_be_understood_is_damage(tmp_path, known):
+    about = {"schema": 1, "insitu": "0.1.0", "calibration": KNOWN}
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    assert open_run(tmp_path).calibration.nm_per_px == 0.2
+    (tmp_path / "run.json").write_text(json.dumps(about | {"calibration": known}))
+    with pytest.raises(InputError, match=r"is damaged: run\.json says no calibration"):
+        open_run(tmp_path)
+
+
 def test_everything_opens_without_insitu(out):
     assert len(pd.read_parquet(out / "particles.parquet", filters=[("frame", "<", 5)])) > 0
     group = zarr.open_group(out / "labels.ome.zarr", mode="r")

@@ -59,7 +59,7 @@ def timeline(names: Sequence[str]) -> Timeline:
     rows = {name: numbers_of(name) for name in same}
     ordered = sorted(same, key=rows.__getitem__)
     _all_different(ordered, rows)
-    column = counting_column([rows[name] for name in ordered], timed=in_timed_folders(same[0]))
+    column = counting_column([rows[name] for name in ordered], same[0])
     if column is not None:
         return _filled({rows[name][column]: name for name in same}, notes)
     varying = varying_columns(list(rows.values()))
@@ -87,17 +87,20 @@ def varying_columns(rows: Sequence[tuple[int, ...]]) -> list[int]:
     return [c for c, column in enumerate(zip(*rows, strict=True)) if len(set(column)) > 1]
 
 
-def counting_column(rows: Sequence[tuple[int, ...]], *, timed: bool = False) -> int | None:
+def counting_column(rows: Sequence[tuple[int, ...]], name: str) -> int | None:
     """Return which of the numbers counts alone: different in all names, with the fewest gaps; None where none is.
 
-    With `timed`, `rows` are those of files in folders by time, in order: a number that does not rise with them starts
-    again in each, even where the first of them happens to hold only the numbers that the next one does not.
+    `rows` are the numbers of files named like `name`, in order. Of equals the first counts, those of folders last: the
+    first two files may lie in two folders, whose numbers go up as their own do. In folders by time a number that does
+    not rise with the rows starts again in each, even where the first of them happens to hold only the numbers that the
+    next one does not.
     """
     columns = {c: [row[c] for row in rows] for c in varying_columns(rows)}
     unique = [c for c, numbers in columns.items() if len(set(numbers)) == len(numbers)]
-    if timed:
+    if in_timed_folders(name):
         unique = [c for c in unique if columns[c] == sorted(columns[c])]
-    return min(unique, key=lambda c: _missing(sorted(columns[c]))) if unique else None
+    folders = len(_NUMBER.findall(name.rpartition("/")[0]))
+    return min(unique, key=lambda c: (_missing(sorted(columns[c])), c < folders)) if unique else None
 
 
 def in_timed_folders(name: str) -> bool:

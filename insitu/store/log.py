@@ -134,7 +134,7 @@ def _take(line: bytes, into: _Lines) -> bool:
             into.finished = files
         else:
             unit = Unit(files=files, **content)
-            if not all(type(n) is int for n in (unit.first, unit.planes, *unit.counts.values())):
+            if not all(type(n) is int for n in (unit.first, unit.planes, *(unit.counts[name] for name in COUNTED))):
                 return False
             while into.units and into.units[-1].first >= unit.first and into.units[-1].planes <= unit.planes:
                 into.units.pop()

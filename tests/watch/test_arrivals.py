@@ -107,6 +107,23 @@ def test_seconds_shuffled_with_gaps(start, gone, seed):
     same_as_finished(fed(looks), names)
 
 
+def test_the_first_two_files_lie_in_two_folders():
+    """Then the numbers of the folders count as well as those of the files; only later files tell."""
+    names = [counted_through(k) for k in range(14, 40)]
+    arrivals = fed([names[:2], *([name] for name in names[2:])])
+    same_as_finished(arrivals, names)
+    assert not arrivals.late
+
+
+def test_the_end_of_a_second_comes_after_files_of_the_next_one():
+    """What waits of second 1 has the number of what is still to come of second 0."""
+    names = [gatan(k) for k in range(20) if k not in {6, 7}]
+    looks = [names[:4], [gatan(9), gatan(4), gatan(8), gatan(5)], names[8:]]
+    arrivals = fed(looks)
+    same_as_finished(arrivals, names)
+    assert not arrivals.remarks
+
+
 def test_a_first_second_with_numbers_that_the_next_one_does_not_have():
     names = [f"Second_00/f_{k:04}.dm4" for k in range(213, 220)] + [f"Second_01/f_{k:04}.dm4" for k in range(20)]
     same_as_finished(fed([names[:9], names[9:]]), names)

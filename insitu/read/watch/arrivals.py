@@ -164,7 +164,7 @@ class Arrivals:
             self.remarks.append((shown(name), "not of the kind of the other files, or without a number: not used"))
             return
         before = self._last or (self._pending[self._queue[0]][0] if self._queue else None)
-        if before is not None and order.begins_again(before, place, taken=self._is_taken(place)):
+        if before is not None and order.begins_again(before, place, taken=self._is_taken(place, before)):
             order.nest()
             self._pending = {order.key(p): (p, n) for p, n in self._pending.values()}
             self._queue = sorted(self._pending)
@@ -185,11 +185,13 @@ class Arrivals:
         assert last is not None
         return self._step_known and order.step > 1 and bool((place.number - last.number) % order.step)
 
-    def _is_taken(self, place: Place) -> bool:
+    def _is_taken(self, place: Place, before: Place) -> bool:
         """Whether a file of another group has the same number (while numbers are thought to count through)."""
         waiting = self._pending.get(Place((), place.number))
         if waiting is not None:
             return waiting[0].group != place.group
+        if place.group == before.group:
+            return False  # what was settled with this number may be of the same group: a second name for it
         k = bisect.bisect_left(self.numbers, place.number)
         return k < len(self.numbers) and self.numbers[k] == place.number and self.names[k] is not None
 

@@ -15,6 +15,7 @@ from insitu.errors import BadFrame, EndOfSource, InputError, SourceStopped
 from insitu.read.files import shown
 from insitu.read.frames import check_slot
 from insitu.read.watch.complete import Attempt, Tails, released
+from insitu.read.watch.front import Front
 from insitu.read.watch.ledger import status_of
 from insitu.read.watch.live import Past
 from insitu.read.watch.patience import Patience, patience_for
@@ -29,14 +30,15 @@ if TYPE_CHECKING:
     from insitu.read.watch.until import Until
     from insitu.types import Reader
 
-_UNFINISHED = frozenset(("truncated", "unreadable", "zero tail"))
+_UNFINISHED = frozenset(("truncated", "unreadable"))
 
 
 class GrowingFile:
     """A movie file as it grows; frames as its own reader gives them once it is complete.
 
     A frame is used once it can be read to its end and a later one is there, or no program has the file open for
-    writing, or the file has not changed for a while.
+    writing, or the file has not changed for a while. Where the file has room for frames that are yet to be written, a
+    later one must have begun before it is read, or it must be read twice with the same result (`Front`).
 
     Parameters
     ----------
@@ -79,10 +81,11 @@ class GrowingFile:
         self._opened_at = (-1, -1)
         self._why_not = "it did not come"
         self._tails = Tails()
+        self._front = Front(self._patience.poll_s)
         self._settled = len((past or Past()).sources)
         self._kept: tuple[int, NDArray[Any], tuple[str, ...]] | None = None
         self._news = clock()
-        self._next_look = 0.0
+        self._next_look = self._next_through = 0.0
         self._ended = False
         self._shrunk = False
         self._scratch: NDArray[Any] = np.empty((0, 0))
@@ -112,8 +115,9 @@ class GrowingFile:
         while index >= self._settled and not self._ended:
             if self._until.stop.is_set():
                 raise SourceStopped
-            closing = self._over()
-            self._look(force=closing)
+            over = self._over()
+            self._look(force=over)
+            closing = over and self._over()  # the engine, not the camera, may have been silent: the look brings news
             if self._settle(index, slot, closing=closing):
                 continue
             if closing:
@@ -151,7 +155,7 @@ class GrowingFile:
             self._reader.close()
 
     def lag(self, index: int) -> tuple[int, float]:
-        """Return how many frames are in the file beyond frame `index`, and how long ago the file last grew (s)."""
+        """Return how many frames are in the file beyond frame `index`, and how long ago it last grew (s)."""
         there = self._settled if self._reader is None else (self._reader.info.n_frames or 0)
         frames = max(0, there - 1 - index)
         return frames, max(0.0, self._clock() - self._file.since) if frames else 0.0
@@ -218,40 +222,78 @@ class GrowingFile:
             self._reader.close()
         self._reader = reader
         self._opened_at = (self._file.size, self._file.changed_ns)
+        self._front.opened(info.n_frames or 0)
 
     def _settle(self, index: int, slot: NDArray[Any] | None, *, closing: bool) -> bool:
         """Settle the next frame; False where it must be waited for."""
         assert self._reader is not None
         there, here = self._reader.info.n_frames or 0, self._settled
-        if here >= there or not (closing or self._trusted(followed=here + 1 < there)):
+        if here >= there:
             return False
-        if closing or (here < index and here + 1 < there):
-            self._settled += 1
-            return True
-        reason = self._try(here, slot if here == index else None)
-        quiet = self._clock() - self._file.since >= self._patience.quiet_s
-        if reason in _UNFINISHED and not (reason == "zero tail" and quiet):
+        self._kept = None  # its memory may be that of frames that are only looked at
+        passed = not closing and self._passed(here)
+        if not (closing or passed or here + 1 < there or self._trusted()):
             return False
+        if not (closing or (passed and here < index)):
+            out = slot if here == index and slot is not None else self._own()
+            if not self._whole(here, out, passed=passed):
+                return False
         self._settled += 1
+        self._front.settled(here)
         return True
 
-    def _trusted(self, *, followed: bool) -> bool:
-        quiet = self._clock() - self._file.since >= self._patience.settle_s
-        return followed or quiet or (self._patience.ask_system and released(self._path))
+    def _passed(self, index: int) -> bool:
+        now = self._clock()
+        through = now >= self._next_through
+        if through:  # at the front of the writer these looks lead nowhere, each time
+            self._next_through = now + self._patience.quiet_s
+        return self._front.passed(index, self._begun, through=through)
 
-    def _try(self, index: int, slot: NDArray[Any] | None) -> str:
-        """Read a frame; return why it does not count as complete, empty where it does."""
+    def _trusted(self) -> bool:
+        quiet = self._clock() - self._file.since >= self._patience.settle_s
+        return quiet or (self._patience.ask_system and released(self._path))
+
+    def _whole(self, index: int, out: NDArray[Any], *, passed: bool) -> bool:
+        """Read a frame; whether it counts as complete. `passed`: the writer was beyond it before."""
+        began = self._clock()
+        reason, flags = self._try(index, out)
+        alone = self._front.in_advance(index) and not passed
+        if not reason and (self._tails.suspicious(out) or (alone and not out[-1].any())):
+            if not passed and not self._given_up(index):
+                return False
+            if passed and not self._front.overtaken(index):
+                self._front.doubt()
+                return False
+        elif reason in _UNFINISHED or (
+            alone and not self._front.agrees(index, reason.encode() or out.tobytes(), began, self._clock())
+        ):
+            return False
+        if not reason:
+            self._tails.learn(out)
+            self._kept = (index, out, flags)
+        return True
+
+    def _given_up(self, index: int) -> bool:
+        """Whether a frame with a last row of zeros, and nothing behind it, will not be written any more."""
+        if self._clock() - self._file.since < self._patience.quiet_s:
+            return False
+        # a camera may pause for long with the room for the rest of its movie taken: nobody may have the file open
+        return not self._front.in_advance(index) or (self._patience.ask_system and released(self._path))
+
+    def _try(self, index: int, out: NDArray[Any]) -> tuple[str, tuple[str, ...]]:
+        """Read a frame; return why there is none, empty where there is one, and its flags."""
         assert self._reader is not None
-        self._kept = None
-        if slot is None and self._scratch.shape != self.info.shape:
-            self._scratch = np.empty(self.info.shape, self.info.dtype)
-        out = self._scratch if slot is None else slot
         try:
-            flags = self._reader.read_into(index, out)
+            return "", self._reader.read_into(index, out)
         except BadFrame as bad:
-            return bad.reason
-        if self._tails.suspicious(out):
-            return "zero tail"
-        self._tails.learn(out)
-        self._kept = (index, out, flags)
-        return ""
+            return bad.reason, ()
+
+    def _begun(self, index: int) -> bool:
+        """Whether there is anything in frame `index`."""
+        out = self._own()
+        return not self._try(index, out)[0] and bool(out.any())
+
+    def _own(self) -> NDArray[Any]:
+        if self._scratch.shape != self.info.shape:
+            self._scratch = np.empty(self.info.shape, self.info.dtype)
+        return self._scratch

@@ -51,7 +51,7 @@ class Order:
         self.shape = tl.shape_of(alike[0]) if alike else None
         self._timed = bool(alike) and tl.in_timed_folders(alike[0])
         rows = sorted(tl.numbers_of(name) for name in alike)
-        column = tl.counting_column(rows, timed=self._timed) if len(rows) > 1 else -1
+        column = tl.counting_column(rows, alike[0]) if len(rows) > 1 else -1
         self.nested = column is None
         if column is None:
             column = max(tl.varying_columns(rows), default=-1)
@@ -79,7 +79,7 @@ class Order:
         `taken`: the same number stands already in another group. In folders by hour, minute and second a smaller number
         in a later folder is enough; a number that the name carries beside the count (a temperature) proves nothing.
         """
-        if self.nested or self.shape is None or place.group == last.group:
+        if self.nested or self.shape is None:
             return False
         return taken or (self._timed and place.group > last.group and place.number <= last.number)
 

@@ -8,12 +8,15 @@ from insitu.models.batching import Replayed
 from insitu.models.fields import receptive_field
 from insitu.models.heads import particle_logit
 from insitu.models.inputs import CLIP, condition, conditioning
+from insitu.pixels import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
     from torch import nn
+
+    from insitu.models.last import LastLayer
 
 __all__ = ["CLIP", "Network", "condition"]
 
@@ -50,6 +53,7 @@ class Network:
         module.eval().requires_grad_(requires_grad=False)
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         self._replayed = Replayed(self.from_inputs)
+        self._last = _in_one_pass(module)
         self.name = name
         self.card = card
         self.threshold = float(card.get("threshold", 0.5))
@@ -80,4 +84,17 @@ class Network:
         """(B, 1, H, W) conditioned, channels last → probability (B, H, W); nothing in here waits for the host."""
         import torch
 
+        from insitu.models.onednn import reduced
+
+        if self._last is not None and reduced(inputs):
+            return torch.sigmoid_(self._last(self.module.features(inputs)))
         return torch.sigmoid(particle_logit(self.module(inputs).float(), self.activation))
+
+
+def _in_one_pass(module: nn.Module) -> LastLayer | None:
+    """Return the last layer as a compiled loop, for CPUs; None where it is of another form or numba is absent."""
+    if not compiled():
+        return None
+    from insitu.models.last import last_layer
+
+    return last_layer(module)

@@ -12,6 +12,7 @@ from torch import nn
 from insitu.errors import InputError
 from insitu.models.fields import Layer, convolution
 from insitu.models.heads import checked
+from insitu.models.onednn import activated
 
 if TYPE_CHECKING:
     import torch
@@ -49,5 +50,5 @@ class Shallow(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) → maps (B, classes, H, W)."""
-        maps: torch.Tensor = self.head(nn.functional.relu(self.kernels(images)))
+        maps: torch.Tensor = self.head(activated(self.kernels, images, 0.0))
         return maps

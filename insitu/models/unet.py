@@ -14,6 +14,7 @@ from insitu.errors import InputError
 from insitu.models.fields import Layer, convolution, pooling, transposed
 from insitu.models.heads import checked
 from insitu.models.norms import norm as norm_layer
+from insitu.models.onednn import activated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +106,11 @@ class UNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) → maps (B, classes, H, W); H and W multiples of `multiple`."""
+        maps: torch.Tensor = self.head(self.features(images))
+        return maps
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 1, H, W) → what the last layer turns into maps."""
         import torch
 
         x, skips = images, []
@@ -119,8 +125,7 @@ class UNet(nn.Module):
             x = self.last(x)
             if self.second:
                 x = self.last_again(x)
-        maps: torch.Tensor = self.head(x)
-        return maps
+        return x
 
 
 class _Step(nn.Module):
@@ -133,5 +138,6 @@ class _Step(nn.Module):
         self.slope = slope
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        normed: torch.Tensor = self.norm(nn.functional.leaky_relu(self.convolution(x), self.slope))
+        exact = self.convolution.in_channels == 1
+        normed: torch.Tensor = self.norm(activated(self.convolution, x, self.slope, exact=exact))
         return normed

@@ -13,7 +13,7 @@ from insitu import pixels, prepare, segment
 from insitu.models import background, classical, inputs
 from insitu.models.classical import Classical
 from insitu.options import PrepareOptions, SegmentOptions
-from insitu.pixels import ascending, masks, median, outlines, smoothing
+from insitu.pixels import ascending, detecting, masks, median, outlines, smoothing
 from insitu.simulate import Simulation
 
 pytestmark = pytest.mark.skipif(not pixels.compiled(), reason="numba is absent")
@@ -96,6 +96,38 @@ def test_cells_are_numbered_in_the_order_of_their_last_cells(height, width, seed
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
     last = [np.flatnonzero(label.ravel() == k).max() for k in range(1, n + 1)]
     assert last == sorted(last)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 21), st.integers(1, 29), st.integers(0, 2**31))
+def test_what_stands_out_is_what_every_pixel_says(height, width, seed):
+    rng = np.random.default_rng(seed)
+    ladder = (rng.standard_normal((3, height, width)) + 2.0 * (rng.random((height, width)) < 0.2)).astype(np.float32)
+    slow = rng.normal(0, 0.3, [-(-n // 8) for n in (height, width)]).astype(np.float32)
+    shift, bar = rng.normal(0, 0.2, 3).astype(np.float32), rng.uniform(1, 2, 3).astype(np.float32)
+    rows, columns = (1 + rng.integers(0, 2, (3, n)).astype(np.float32) / 4 for n in (height, width))
+    most = np.stack([np.array([[c.max() for c in np.split(b, range(4, width, 4), 1)]
+                               for b in np.split(one, range(4, height, 4))]) for one in ladder])  # fmt: skip
+    bars = bar[:, None, None] * rows[:, :, None] * columns[:, None, :]
+
+    plain = (ladder - shift[:, None, None] > bars).any(0)
+    np.testing.assert_array_equal(
+        detecting.cells_that_stand_out(ladder, most, shift, bar, rows, columns), cells_of(plain).max((1, 3)) > 0
+    )
+    moved = ladder - outlines.slow_samples(slow, (height, width), (1, 1)) - shift[:, None, None]
+    found = (moved > bars).any(0)
+    weight = np.where(found, moved[1].clip(0), 0.0)
+    count, first, second = detecting.stands_out(ladder, most, slow, shift, bar, rows, columns, 1)
+    np.testing.assert_array_equal(count, cells_of(found).sum((1, 3)))
+    inside = cells_of(np.ones((height, width))).sum((1, 3))
+    np.testing.assert_allclose(first, cells_of(weight).sum((1, 3)) / inside, atol=1e-6)
+    np.testing.assert_allclose(second, cells_of(weight**2).sum((1, 3)) / inside, atol=1e-5)
+
+
+def cells_of(image):
+    """Cut an image, zeros behind its far borders, into cells (h, 4, w, 4)."""
+    padded = np.pad(image, [(0, -n % 4) for n in image.shape]).astype(np.float64)
+    return padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 4, 4)
 
 
 @pytest.mark.parametrize(

@@ -305,13 +305,15 @@ def support(image: torch.Tensor) -> tuple[float, float]:
     The noise is measured below the level, where no particle lies, and what stands more than two of it above is cut
     away until the level stands still.
     """
-    stride = sample_stride(image.shape)
-    return support_of(image[::stride, ::stride].cpu().numpy())
+    down, across = sample_strides(image.shape)
+    return support_of(image[::down, ::across].cpu().numpy())
 
 
-def sample_stride(shape: tuple[int, ...]) -> int:
-    """Return the distance of the pixels that `support` looks at."""
-    return max(1, int((shape[0] * shape[1] / _SAMPLE_PX) ** 0.5))
+def sample_strides(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the distances, down and across, of the pixels that `support` looks at: few more than are needed."""
+    share = shape[0] * shape[1] / _SAMPLE_PX
+    down = max(1, int(share**0.5))
+    return down, max(1, int(share / down))
 
 
 def support_of(sample: NDArray[np.floating]) -> tuple[float, float]:

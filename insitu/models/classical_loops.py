@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from insitu.models import classical as method
-from insitu.models.background import border_factors, sample_stride, smooth_into, support_of
-from insitu.pixels import outlines, smoothing
+from insitu.models.background import border_factors, sample_strides, smooth_into, support_of
+from insitu.pixels import detecting, outlines, smoothing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,26 +26,27 @@ _SLOW_CELLS = 2  # cells of 8 px, on which slow changes are averaged, hold so ma
 def probability(flat: Image) -> Image:
     """Particle probability of every pixel of a flattened frame (H, W), particles positive."""
     ladder, most = _ladder(flat)
-    stride = sample_stride(flat.shape)
-    samples = ladder[:, ::stride, ::stride]
+    strides = sample_strides(flat.shape)
+    samples = ladder[:, :: strides[0], :: strides[1]]
     level, noise = _supports(samples)
-    slow = np.zeros([-(-n // (outlines.CELL * _SLOW_CELLS)) for n in flat.shape], np.float32)
-    count = outlines.stands_out(ladder, most, slow, level, *_bars(noise, flat.shape), method.CONTRAST_WIDTH)[0]
-    slow = _slow(ladder[0], level[0], count)
-    correction = outlines.slow_samples(slow, flat.shape, stride)
-    taken, noise = _supports(samples - level[:, None, None] - correction)
-    shift = level + taken
-    count, weight, square = outlines.stands_out(
+    taken = detecting.cells_that_stand_out(ladder, most, level, *_bars(noise, flat.shape))
+    slow = _slow(ladder[0], level[0], taken)
+    correction = outlines.slow_samples(slow, flat.shape, strides)
+    further, noise = _supports(samples - level[:, None, None] - correction)
+    shift = level + further
+    count, weight, square = detecting.stands_out(
         ladder, most, slow, shift, *_bars(noise, flat.shape), method.CONTRAST_WIDTH
     )
     label, n = outlines.label_cells(count)
     if n == 0:
         return np.zeros(flat.shape, np.float32)
     cut, place = _cuts(count, weight, square, label, n)
-    chosen = _widths(cut, noise)
+    chosen = outlines.first_reached(cut, np.float32(method.EDGE_SIGMA) * noise)
     faint = (cut > 0) & (chosen < 0)
     if faint.any():
-        most = outlines.heights(ladder, slow, shift, noise, label, n)
+        wanted = np.zeros(n + 1, np.bool_)
+        wanted[place[faint]] = True
+        most = outlines.heights(ladder, slow, shift, noise, label, wanted)
         best = most.argmax(axis=0)
         width = best[place[faint]]
         chosen[faint] = width
@@ -78,13 +79,13 @@ def _bars(noise: Image, shape: tuple[int, int]) -> tuple[Image, Image, Image]:
     return np.asarray(method.DETECT_SIGMA, np.float32) * noise, rows, columns
 
 
-def _slow(image: Image, level: np.float32, count: NDArray[np.int32]) -> Image:
+def _slow(image: Image, level: np.float32, found: NDArray[np.bool_]) -> Image:
     """Return the slow changes of the support on cells of 8 px, averaged between particles."""
     cells = (smoothing.block_means(image, outlines.CELL * _SLOW_CELLS) - level).astype(np.float32)
-    found = np.zeros(tuple(_SLOW_CELLS * n for n in cells.shape), np.bool_)
-    found[: count.shape[0], : count.shape[1]] = count > 0
-    blocks = found.reshape(cells.shape[0], _SLOW_CELLS, cells.shape[1], _SLOW_CELLS)
-    taken: NDArray[np.uint8] = np.asarray(blocks.any(axis=(1, 3)), np.uint8)
+    taken = np.zeros(cells.shape, np.uint8)
+    for i, j in np.ndindex(_SLOW_CELLS, _SLOW_CELLS):
+        part = found[i::_SLOW_CELLS, j::_SLOW_CELLS]
+        taken[: part.shape[0], : part.shape[1]] |= part
     free = outlines.spread(taken) == 0
     sigma = method.SUPPORT_WIDTH_PX / (outlines.CELL * _SLOW_CELLS)
     above, below = np.empty_like(cells), np.empty_like(cells)
@@ -105,11 +106,14 @@ def _cuts(
     first, second = (_sums(label, values, n) for values in (weight, square))
     mean = (second / np.maximum(first, 1)).astype(np.float32)
     mean[0] = 0.0
-    contrast = outlines.spread(mean[label])
-    inside = count > 0
-    order = np.argsort(contrast[inside], kind="stable")
-    pixels = np.cumsum(count[inside][order])
-    typical = contrast[inside][order][np.searchsorted(pixels, (pixels[-1] - 1) // 2, side="right")]
+    # ranks in place of contrasts: the median over pixels is then one over a few particles
+    order = np.argsort(mean, kind="stable")
+    rank = np.empty(n + 1, np.int32)
+    rank[order] = np.arange(n + 1)
+    spread = outlines.spread(rank[label])
+    contrast = mean[order][spread]
+    pixels = np.cumsum(np.bincount(spread.ravel(), weights=count.ravel(), minlength=n + 1))
+    typical = mean[order[np.searchsorted(pixels, (int(pixels[-1]) - 1) // 2, side="right")]]
     low, high = method.OWN_SHARE
     least = np.maximum(contrast * np.float32(low), np.float32(method.OUTLINE_SHARE * float(typical)))
     return np.minimum(least, contrast * np.float32(high)), outlines.spread(label)
@@ -121,12 +125,3 @@ def _sums(label: NDArray[np.int32], values: NDArray[np.float64], n: int) -> NDAr
     fixed = np.rint(values[inside].astype(np.float32) * np.float32(method.FIXED_POINT))
     # sums of integers below 2⁵³: float64 is exact
     return np.bincount(label[inside], weights=fixed, minlength=n + 1).astype(np.int64)
-
-
-def _widths(cut: Image, noise: Image) -> NDArray[np.int8]:
-    """Return the smallest width at which the level of each cell stands clear of the noise, below 0 where none does."""
-    chosen = np.full(cut.shape, -1, np.int8)
-    for k in reversed(range(len(noise))):
-        chosen[cut >= np.float32(method.EDGE_SIGMA) * noise[k]] = k
-    chosen[cut <= 0] = -1
-    return chosen

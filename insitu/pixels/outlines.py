@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 CELL = 4
 _SLOW = 8
-_SLACK = np.float32(1e-3)  # far above the rounding of the correction, far below the noise
+_NOTHING_LEFT = np.float32(-17.4)
 
 
 @kernel
-def _slow_row(slow: Image, y: int, between: Image, out: Image) -> None:
+def slow_row(slow: Image, y: int, between: Image, out: Image) -> None:
     """Interpolate the 8 px cells linearly at row `y`, flat outside the centres of the border cells."""
     rows, columns = slow.shape
     at = max(0.0, (y + 0.5) / _SLOW - 0.5)
@@ -45,126 +45,28 @@ def _slow_row(slow: Image, y: int, between: Image, out: Image) -> None:
 
 
 @kernel
-def slow_samples(slow: Image, shape: tuple[int, int], stride: int) -> Image:
-    """Return the slow changes at every `stride`-th pixel of every `stride`-th row."""
-    rows = -(-shape[0] // stride)
+def slow_samples(slow: Image, shape: tuple[int, int], strides: tuple[int, int]) -> Image:
+    """Return the slow changes at every so manieth pixel of every so manieth row."""
+    down, across = strides
+    rows = -(-shape[0] // down)
     between, row = np.empty(slow.shape[1], np.float32), np.empty(shape[1], np.float32)
-    out = np.empty((rows, -(-shape[1] // stride)), np.float32)
+    out = np.empty((rows, -(-shape[1] // across)), np.float32)
     for i in range(rows):
-        _slow_row(slow, i * stride, between, row)
+        slow_row(slow, i * down, between, row)
         for j in range(out.shape[1]):
-            out[i, j] = row[j * stride]
+            out[i, j] = row[j * across]
     return out
 
 
 @kernel
-def _may_stand_out(
-    most: NDArray[np.float32], correction: Image, shift: Image, bar: Image, out: NDArray[np.int64]
-) -> None:
-    """Set bit k for the cells of a row whose largest value (K, w) at width k comes near its bar."""
-    columns, width, last = out.shape[0], correction.shape[1], correction.shape[0] - 1
-    least = np.empty(columns, np.float32)
-    for j in range(columns):
-        left, right = j * CELL, min((j + 1) * CELL, width) - 1
-        # bilinear within a cell: the least correction stands in a corner
-        upper = min(correction[0, left], correction[0, right])
-        least[j] = min(upper, correction[last, left], correction[last, right])
-        out[j] = 0
-    for k in range(most.shape[0]):
-        row, bound = most[k], shift[k] + bar[k] - _SLACK
-        for j in range(columns):
-            out[j] |= (row[j] - least[j] > bound) << k
-
-
-@kernel
-def _set_bits(word: int, out: NDArray[np.int64]) -> int:
-    """Write down which of the lowest bits are set; return how many."""
+def which(words: NDArray[np.int64], out: NDArray[np.int64]) -> int:
+    """Write down the places of the words that are not 0; return how many."""
     found = 0
-    for k in range(out.shape[0]):
-        if word >> k & 1:
-            out[found] = k
+    for j in range(words.shape[0]):
+        if words[j]:
+            out[found] = j
             found += 1
     return found
-
-
-@kernel
-def _exceeds(  # noqa: PLR0917 - the innermost loop of the function below; slices would cost more than the loop
-    ladder: NDArray[np.float32],
-    y: int,
-    x: int,
-    near: NDArray[np.int64],
-    may: int,
-    shift: Image,
-    moved: np.float32,
-    bar: Image,
-    row_noise: Image,
-    column_noise: Image,
-) -> bool:
-    """Return whether a pixel exceeds its bar at one of the first `may` widths in `near`."""
-    for n in range(may):
-        k = near[n]
-        if ladder[k, y, x] - moved - shift[k] > bar[k] * row_noise[k, y] * column_noise[k, x]:
-            return True
-    return False
-
-
-@kernel
-def stands_out(  # noqa: PLR0917 - one pass over the ladder needs all of them
-    ladder: NDArray[np.float32],
-    most: NDArray[np.float32],
-    slow: Image,
-    shift: Image,
-    bar: Image,
-    row_noise: Image,
-    column_noise: Image,
-    weighed: int,
-) -> tuple[Cells, NDArray[np.float64], NDArray[np.float64]]:
-    """Find where any width exceeds its bar; only cells whose largest value comes near it are looked into.
-
-    Parameters
-    ----------
-    ladder, slow, shift
-        See above.
-    most : float32 (K, h, w)
-        The largest value of the ladder in each cell.
-    bar, row_noise, column_noise : float32 (K,), (K, H), (K, W)
-        What a value must exceed, and factors ≥ 1 on it near the borders.
-    weighed : int
-        Width whose values are weights.
-
-    Returns
-    -------
-    count, weight, square : int32, float64, float64 (h, w)
-        Pixels found in each cell; mean over the cell of their weights (values ≥ 0) and of the squares.
-    """
-    widths, height, width = ladder.shape
-    rows, columns = most.shape[1:]
-    count = np.zeros((rows, columns), np.int32)
-    weight, square = np.zeros((rows, columns)), np.zeros((rows, columns))
-    correction = np.empty((CELL, width), np.float32)
-    between = np.empty(slow.shape[1], np.float32)
-    near, possible = np.empty(widths, np.int64), np.empty(columns, np.int64)
-    for i in range(rows):
-        top, tall = i * CELL, min(CELL, height - i * CELL)
-        for y in range(tall):
-            _slow_row(slow, top + y, between, correction[y])
-        _may_stand_out(most[:, i], correction[:tall], shift, bar, possible)
-        for j in range(columns):
-            if not possible[j]:
-                continue
-            left, wide = j * CELL, min(CELL, width - j * CELL)
-            may = _set_bits(possible[j], near)
-            for y in range(tall):
-                for x in range(left, left + wide):
-                    moved = correction[y, x]
-                    if _exceeds(ladder, top + y, x, near, may, shift, moved, bar, row_noise, column_noise):
-                        value = max(ladder[weighed, top + y, x] - moved - shift[weighed], np.float32(0.0))
-                        count[i, j] += 1
-                        weight[i, j] += value
-                        square[i, j] += value * value
-            weight[i, j] /= tall * wide
-            square[i, j] /= tall * wide
-    return count, weight, square
 
 
 @kernel
@@ -231,19 +133,22 @@ def spread(values: NDArray[Any]) -> NDArray[Any]:
 
 @kernel
 def heights(  # noqa: PLR0917 - a ladder and what belongs to it
-    ladder: NDArray[np.float32], slow: Image, shift: Image, noise: Image, label: Cells, n: int
+    ladder: NDArray[np.float32], slow: Image, shift: Image, noise: Image, label: Cells, wanted: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Return the largest value over noise of each particle at each width, float32 (K, n + 1), at least 0."""
+    """Return the largest value over noise of each particle at each width, float32 (K, n + 1), at least 0.
+
+    Particles that are not `wanted` (n + 1) have 0 throughout.
+    """
     widths, height, width = ladder.shape
-    most = np.zeros((widths, n + 1), np.float32)
+    most = np.zeros((widths, wanted.shape[0]), np.float32)
     between, correction = np.empty(slow.shape[1], np.float32), np.empty((CELL, width), np.float32)
     for i in range(label.shape[0]):
         top, tall = i * CELL, min(CELL, height - i * CELL)
         for y in range(tall):
-            _slow_row(slow, top + y, between, correction[y])
+            slow_row(slow, top + y, between, correction[y])
         for j in range(label.shape[1]):
             at, left, right = label[i, j], j * CELL, min((j + 1) * CELL, width)
-            if at == 0:
+            if at == 0 or not wanted[at]:
                 continue
             for k in range(widths):
                 highest = most[k, at] * noise[k]
@@ -275,15 +180,32 @@ def probabilities(  # noqa: PLR0917 - one pass over the ladder needs all of them
     height, width = ladder.shape[1:]
     out = np.zeros((height, width), np.float32)
     between, correction = np.empty(slow.shape[1], np.float32), np.empty(width, np.float32)
-    slope = np.float32(-steepness) / noise
-    for y in range(height):
-        _slow_row(slow, y, between, correction)
-        row, i = out[y], y // CELL
-        for j in range(chosen.shape[1]):
-            k = chosen[i, j]
-            if k < 0:
-                continue
-            source, zero = ladder[k, y], shift[k] + cut[i, j]
-            for x in range(j * CELL, min((j + 1) * CELL, width)):
-                row[x] = np.float32(1.0) / (np.float32(1.0) + math.exp(slope[k] * (source[x] - correction[x] - zero)))
+    slope, one = np.float32(-steepness) / noise, np.float32(1.0)
+    places = np.empty(chosen.shape[1], np.int64)
+    for i in range(chosen.shape[0]):
+        some = places[: which(chosen[i] + 1, places)]
+        for y in range(i * CELL, min((i + 1) * CELL, height) if some.shape[0] else 0):
+            slow_row(slow, y, between, correction)
+            row = out[y]
+            for j in some:
+                k = chosen[i, j]
+                source, zero = ladder[k, y], shift[k] + cut[i, j]
+                for x in range(j * CELL, min((j + 1) * CELL, width)):
+                    power = slope[k] * (source[x] - correction[x] - zero)
+                    # below, 1 + eᵖ is 1 in float32
+                    row[x] = one / (one + math.exp(power)) if power > _NOTHING_LEFT else one
+    return out
+
+
+@kernel
+def first_reached(values: Image, bars: Image) -> NDArray[np.int8]:
+    """Return the first of the bars (K,) that each positive value (h, w) reaches, -1 where it reaches none."""
+    out = np.full(values.shape, -1, np.int8)
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            if values[i, j] > 0:
+                for k in range(bars.shape[0]):
+                    if values[i, j] >= bars[k]:
+                        out[i, j] = k
+                        break
     return out

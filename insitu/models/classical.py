@@ -5,7 +5,8 @@
 3. What stands out of the noise at any width is a particle: an empty support yields nothing. What is left of slow
    changes of the support is then averaged between the particles, taken away, and the search repeated.
 4. The contrast of each particle is measured; its outline is where the frame crosses a share of it (`OUTLINE_SHARE`),
-   at the smallest width at which this level is `EDGE_SIGMA` times the noise.
+   at the smallest width at which this level is `EDGE_SIGMA` times the noise. Where a fringe follows the edges, the
+   share is one of the step that is seen, from the fringe up (`insitu.models.fringes`).
 
 The probability is that of a Gaussian error around this crossing, so 0.5 is the decision. Everything is per frame.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from insitu.models import fringes
 from insitu.models.background import border_noise, flattened, smooth, support
 from insitu.pixels import compiled
 
@@ -94,12 +96,16 @@ def _probability(image: torch.Tensor) -> torch.Tensor:
     label = _cell_components(cells)
     contrast = _contrast(ladder[CONTRAST_WIDTH][0], detected, cells, label).flatten()
     level = _outline_level(contrast, float(contrast[detected.flatten()].median()))
+    depth = fringes.depth(
+        *fringes.outside(ladder[fringes.WIDTH][0], *(one.reshape(image.shape) for one in (level, contrast)))
+    )
     near = level.nonzero().squeeze(1)  # pixels of particles and those around; the rest costs nothing
-    level = level[near]
+    contrast, level = contrast[near], level[near]
+    lowered = level - depth * (contrast - level)  # beside a fringe noise does not reach it
     score = torch.full_like(level, -torch.inf)
     for smoothed, noise in reversed(ladder):
         usable = level >= EDGE_SIGMA * noise
-        score = torch.where(usable, (smoothed.flatten()[near] - level) / noise, score)
+        score = torch.where(usable, (smoothed.flatten()[near] - lowered) / noise, score)
     faint = torch.isinf(score)
     if bool(faint.any()):
         place = _everywhere(torch.where(cells, label + 1, 0).float(), image.shape).flatten()[near[faint]].long() - 1

@@ -13,7 +13,9 @@ import numpy as np
 
 from insitu.models import classical as method
 from insitu.models.background import border_factors, sample_strides, smooth_into, support_of
-from insitu.pixels import detecting, outlines, smoothing
+from insitu.models.fringes import WIDTH as FRINGE_WIDTH
+from insitu.models.fringes import depth as fringe_depth
+from insitu.pixels import detecting, fringes, outlines, smoothing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +42,9 @@ def probability(flat: Image) -> Image:
     label, n = outlines.label_cells(count)
     if n == 0:
         return np.zeros(flat.shape, np.float32)
-    cut, place = _cuts(count, weight, square, label, n)
+    cut, contrast, place = _cuts(count, weight, square, label, n)
+    edges = fringes.outside(ladder[FRINGE_WIDTH], slow, shift[FRINGE_WIDTH], cut, contrast)
+    lowered = cut - np.float32(fringe_depth(*edges)) * (contrast - cut)
     chosen = outlines.first_reached(cut, np.float32(method.EDGE_SIGMA) * noise)
     faint = (cut > 0) & (chosen < 0)
     if faint.any():
@@ -50,8 +54,8 @@ def probability(flat: Image) -> Image:
         best = most.argmax(axis=0)
         width = best[place[faint]]
         chosen[faint] = width
-        cut[faint] = np.minimum(cut[faint], 0.5 * noise[width] * most.max(axis=0)[place[faint]])
-    return outlines.probabilities(ladder, slow, shift, noise, chosen, cut, method.LOGISTIC_PER_SIGMA)
+        lowered[faint] = np.minimum(cut[faint], 0.5 * noise[width] * most.max(axis=0)[place[faint]])
+    return outlines.probabilities(ladder, slow, shift, noise, chosen, lowered, method.LOGISTIC_PER_SIGMA)
 
 
 def _ladder(flat: Image) -> tuple[Image, Image]:
@@ -101,8 +105,11 @@ def _cuts(
     square: NDArray[np.float64],
     label: NDArray[np.int32],
     n: int,
-) -> tuple[Image, NDArray[np.int32]]:
-    """Return the outline's level in each cell of a particle or beside one (0 elsewhere), and whose cell it is."""
+) -> tuple[Image, Image, NDArray[np.int32]]:
+    """Return level of the outline and contrast in each cell of a particle or beside one, and whose cell it is.
+
+    All are 0 elsewhere.
+    """
     first, second = (_sums(label, values, n) for values in (weight, square))
     mean = (second / np.maximum(first, 1)).astype(np.float32)
     mean[0] = 0.0
@@ -116,7 +123,7 @@ def _cuts(
     typical = mean[order[np.searchsorted(pixels, (int(pixels[-1]) - 1) // 2, side="right")]]
     low, high = method.OWN_SHARE
     least = np.maximum(contrast * np.float32(low), np.float32(method.OUTLINE_SHARE * float(typical)))
-    return np.minimum(least, contrast * np.float32(high)), outlines.spread(label)
+    return np.minimum(least, contrast * np.float32(high)), contrast, outlines.spread(label)
 
 
 def _sums(label: NDArray[np.int32], values: NDArray[np.float64], n: int) -> NDArray[np.int64]:

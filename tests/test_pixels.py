@@ -14,6 +14,7 @@ from insitu.models import background, classical, inputs
 from insitu.models.classical import Classical
 from insitu.options import PrepareOptions, SegmentOptions
 from insitu.pixels import ascending, detecting, masks, median, outlines, smoothing
+from insitu.runs import components, paint
 from insitu.simulate import Simulation
 
 pytestmark = pytest.mark.skipif(not pixels.compiled(), reason="numba is absent")
@@ -142,9 +143,10 @@ def test_masks_of_the_classical_method_are_those_of_the_tensors(shape, particles
         monkeypatch.setattr(module, "compiled", lambda: False)
     slow = segment.segment(ready, Classical(), SegmentOptions())[0].runs
     assert (len(slow) > 0) == (particles > 0)
-    for name in ("row", "start", "stop", "intensity_sum"):
-        np.testing.assert_array_equal(getattr(fast, name), getattr(slow, name))
-    np.testing.assert_allclose(fast.probability_sum, slow.probability_sum, atol=64, rtol=1e-4)
+    one, other = (paint(components(runs)) > 0 for runs in (fast, slow))
+    # a rounding that moves a median by one of its 8192 values moves levels by some 1e-4 of the noise
+    assert (one ^ other).sum() <= 1e-3 * other.sum()
+    assert fast.probability_sum.sum() == pytest.approx(slow.probability_sum.sum(), rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", [0.0, 0.9])

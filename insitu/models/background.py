@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_BLOCKS = 4096
-_SAMPLE_PX = 32_768
+SAMPLE_PX = 32_768
 _DEGREE = 3
 _ITERATIONS = 40
 # Blocks farther than this many standard deviations on the particles' side carry no weight (Tukey's biweight).
@@ -299,19 +299,19 @@ def _weights(residual: NDArray[np.floating], reject: float, *, symmetric: bool) 
     return np.asarray(np.where(residual > 0, biweight, huber))
 
 
-def support(image: torch.Tensor) -> tuple[float, float]:
+def support(image: torch.Tensor, *, sample_px: int = SAMPLE_PX) -> tuple[float, float]:
     """Return level and noise of the support of an image (H, W), particles positive.
 
     The noise is measured below the level, where no particle lies, and what stands more than two of it above is cut
-    away until the level stands still.
+    away until the level stands still. Few more pixels than `sample_px`, evenly spaced, are looked at.
     """
-    down, across = sample_strides(image.shape)
+    down, across = sample_strides(image.shape, sample_px)
     return support_of(image[::down, ::across].cpu().numpy())
 
 
-def sample_strides(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the distances, down and across, of the pixels that `support` looks at: few more than are needed."""
-    share = shape[0] * shape[1] / _SAMPLE_PX
+def sample_strides(shape: tuple[int, ...], sample_px: int = SAMPLE_PX) -> tuple[int, int]:
+    """Return the distances, down and across, of the pixels that `support` looks at."""
+    share = shape[0] * shape[1] / sample_px
     down = max(1, int(share**0.5))
     return down, max(1, int(share / down))
 

@@ -34,6 +34,7 @@ DETECT_SIGMA = (6.0, 5.8, 5.5, 5.2, 5.0, 5.0)
 # gain here.
 OUTLINE_SHARE = 0.45
 EDGE_SIGMA = 3.5
+FIRST_SAMPLE_PX = 8192  # the first search only tells where the support lies free
 CONTRAST_WIDTH = 2  # contrast is read at the third width, 2 px
 # A particle is cut at this share of its own contrast at least and at most.
 OWN_SHARE = (1 / 3, 0.6)
@@ -159,7 +160,7 @@ def _ladder(flat: torch.Tensor) -> Ladder:
     ladder, image = [], flat
     for before, width in pairwise((0.0, *WIDTHS_PX)):
         image = smooth(image, (width**2 - before**2) ** 0.5)
-        level, noise = support(image)
+        level, noise = support(image, sample_px=FIRST_SAMPLE_PX)
         ladder.append((image - level, noise))
     return ladder
 

@@ -28,13 +28,13 @@ _SLOW_CELLS = 2  # cells of 8 px, on which slow changes are averaged, hold so ma
 def probability(flat: Image) -> Image:
     """Particle probability of every pixel of a flattened frame (H, W), particles positive."""
     ladder, most = _ladder(flat)
-    strides = sample_strides(flat.shape)
-    samples = ladder[:, :: strides[0], :: strides[1]]
-    level, noise = _supports(samples)
+    down, across = sample_strides(flat.shape, method.FIRST_SAMPLE_PX)
+    level, noise = _supports(ladder[:, ::down, ::across])
     taken = detecting.cells_that_stand_out(ladder, most, level, *_bars(noise, flat.shape))
     slow = _slow(ladder[0], level[0], taken)
-    correction = outlines.slow_samples(slow, flat.shape, strides)
-    further, noise = _supports(samples - level[:, None, None] - correction)
+    down, across = sample_strides(flat.shape)
+    correction = outlines.slow_samples(slow, flat.shape, (down, across))
+    further, noise = _supports(ladder[:, ::down, ::across] - level[:, None, None] - correction)
     shift = level + further
     count, weight, square = detecting.stands_out(
         ladder, most, slow, shift, *_bars(noise, flat.shape), method.CONTRAST_WIDTH

@@ -53,20 +53,21 @@ def cells_that_stand_out(  # noqa: PLR0917 - as `stands_out`
     """
     widths, height, width = ladder.shape
     rows, columns = most.shape[1:]
-    out = np.zeros((rows, columns), np.bool_)
+    out, even = np.zeros((rows, columns), np.bool_), np.empty(columns, np.bool_)
     for k in range(widths):
+        for j in range(columns):
+            even[j] = column_noise[k, j * CELL : (j + 1) * CELL].max() == 1.0
         for i in range(rows):
             top, bottom = i * CELL, min((i + 1) * CELL, height)
             even_row = row_noise[k, top:bottom].max() == 1.0
             for j in range(columns):
                 if out[i, j] or not most[k, i, j] - shift[k] > bar[k]:
                     continue
-                left, right = j * CELL, min((j + 1) * CELL, width)
-                if even_row and column_noise[k, left] == 1.0 and column_noise[k, right - 1] == 1.0:
+                if even_row and even[j]:
                     out[i, j] = True
                     continue
                 for y in range(top, bottom):
-                    for x in range(left, right):
+                    for x in range(j * CELL, min((j + 1) * CELL, width)):
                         if ladder[k, y, x] - shift[k] > bar[k] * row_noise[k, y] * column_noise[k, x]:
                             out[i, j] = True
     return out

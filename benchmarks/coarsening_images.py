@@ -196,9 +196,10 @@ from the table `fits` of `insitu coarsening`; the exact tables hold every partic
 area of its outline, and the same code reads them. Bars: K within 10 %; the share of coalescence within 10 points.
 
 The error of K is one of sizes, not of tracking or fitting: the column "from these two alone" takes nothing from the
-images but ⟨r⟩ of the first and last window. `classical` cuts outlines at 45 % of the frame's typical contrast, that is
-at one thickness; on a particle with a round rim (contact angle 120° here) this lies 4 % inside the outline at every
-magnification, and blur adds to it for small particles. A bias that is the same share of all sizes cancels in the
+images but ⟨r⟩ of the first and last window. `classical` cuts outlines at 45 % of the frame's typical contrast, and
+where a fringe stands beside the edge at this share of the step that is seen; on a particle with a round rim (contact
+angle 120° here) this lies 1–2 % inside the outline (4–6 % and K 10–11 % too small, before fringes were seen:
+docs/log.md). A bias that is the same share of all sizes cancels in the
 exponent and in ratios of sizes, and enters K of n = 3 as its cube. What makes K right here need not do so elsewhere:
 the last table has the radii on 14 hand-labelled crops of real gold at 800 °C, on which the default was chosen. The
 networks were trained on scenes of this simulation (others than these movies).

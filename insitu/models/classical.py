@@ -30,8 +30,8 @@ WIDTHS_PX = (1.0, 1.4142, 2.0, 2.8284, 4.0, 5.6569)
 # Fewer independent places exist at larger widths, and few electrons a pixel make the noise skewed at small ones.
 DETECT_SIGMA = (6.0, 5.8, 5.5, 5.2, 5.0, 5.0)
 # Half the height is where the edge of a blurred plate lies; the rim of a sphere lies lower. At this value the diameter
-# comes out 1.5 % large on hand labels of gold crops and 3–4 % small on simulated caps; lower values lose more there than
-# they gain here.
+# comes out 1.5 % large on hand labels of gold crops and 3–4 % small on simulated caps; lower values lose more there
+# than they gain here.
 OUTLINE_SHARE = 0.45
 EDGE_SIGMA = 3.5
 FIRST_SAMPLE_PX = 8192  # the first search only tells where the support lies free

@@ -98,6 +98,22 @@ def _mark(  # noqa: PLR0917 - slices of what the function below has
 
 
 @kernel
+def _weigh(  # noqa: PLR0917 - slices of what the function below has
+    rows: Image, correction: Image, shift: np.float32, hit: NDArray[np.bool_], left: int, right: int
+) -> tuple[int, float, float]:
+    """Return how many pixels of a cell are marked, and the means over it of their values ≥ 0 and of the squares."""
+    count, weight, square, tall = 0, 0.0, 0.0, rows.shape[0]
+    for y in range(tall):
+        for x in range(left, right):
+            if hit[y, x]:
+                value = max(rows[y, x] - correction[y, x] - shift, np.float32(0.0))
+                count += 1
+                weight += value
+                square += value * value
+    return count, weight / (tall * (right - left)), square / (tall * (right - left))
+
+
+@kernel
 def stands_out(  # noqa: PLR0917 - one pass over the ladder needs all of them
     ladder: NDArray[np.float32],
     most: NDArray[np.float32],
@@ -151,15 +167,9 @@ def stands_out(  # noqa: PLR0917 - one pass over the ladder needs all of them
                     row, noise = ladder[k, top + y], bar[k] * row_noise[k, top + y]
                     part = correction[y][left:right], shift[k], noise, column_noise[k][left:right], hit[y][left:right]
                     _mark(row[left:right], *part)
+        row = ladder[weighed, top : top + tall]
         for j in some:
             left, right = j * CELL, min((j + 1) * CELL, width)
-            for y in range(tall):
-                for x in range(left, right):
-                    if hit[y, x]:
-                        value = max(ladder[weighed, top + y, x] - correction[y, x] - shift[weighed], np.float32(0.0))
-                        count[i, j] += 1
-                        weight[i, j] += value
-                        square[i, j] += value * value
-            weight[i, j] /= tall * (right - left)
-            square[i, j] /= tall * (right - left)
+            found = _weigh(row, correction, shift[weighed], hit, left, right)
+            count[i, j], weight[i, j], square[i, j] = found
     return count, weight, square

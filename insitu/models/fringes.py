@@ -21,7 +21,7 @@ CLEAR = 6  # px outside of an edge that hold nothing else
 _FIXED_POINT = 1 << 16
 _FEWEST_EDGES = 8
 _DEEPEST = 0.5  # of the contrast; what seems deeper is another particle's doing
-_CELL_PX, _ROW = 4, 2
+_CELL_PX, _ROW, _ROWS = 4, 2, 128  # every fourth row, or few more of them than this
 
 
 def depth(total: NDArray[np.int64], number: int) -> float:
@@ -52,18 +52,19 @@ def outside(smoothed: torch.Tensor, level: torch.Tensor, contrast: torch.Tensor)
     total : int64 (REACH,)
         Sums of round(65536 value): the order of summation changes nothing.
     number : int
-        Edges found: pixels above the level in every fourth row that have nothing above it for `CLEAR` px on one side,
+        Edges found: pixels above the level, in about 128 rows, that have nothing above it for `CLEAR` px on one side,
         with a step there that is larger than the image's change from the row above to that below.
     """
     import torch
 
-    width = smoothed.shape[1]
-    rows, below = smoothed[_ROW::_CELL_PX], smoothed[_ROW + 1 :: _CELL_PX]
-    rows, above = rows[: len(below)], smoothed[_ROW - 1 :: _CELL_PX][: len(below)]
+    height, width = smoothed.shape
+    step = _CELL_PX * max(1, -(-height // _CELL_PX) // _ROWS)
+    rows, below = smoothed[_ROW::step], smoothed[_ROW + 1 :: step]
+    rows, above = rows[: len(below)], smoothed[_ROW - 1 :: step][: len(below)]
     if width <= 2 * CLEAR or not len(rows):
         return np.zeros(REACH, np.int64), 0
     middle = slice(CLEAR, width - CLEAR)
-    at, scale = (one[_ROW::_CELL_PX][: len(rows), middle] for one in (level, contrast))
+    at, scale = (one[_ROW::step][: len(rows), middle] for one in (level, contrast))
     value, steep = rows[:, middle], (below - above)[:, middle].abs()
     inside = (at > 0) & (value > at)
     total, number = torch.zeros(REACH, dtype=torch.int64, device=smoothed.device), 0

@@ -38,6 +38,18 @@ def _may_stand_out(
 
 
 @kernel
+def _any_pixel(  # noqa: PLR0917 - slices of what the function below has
+    image: Image, i: int, j: int, shift: np.float32, bar: Image, column_noise: Image
+) -> bool:
+    """Whether any pixel of a cell exceeds its bar."""
+    for y in range(i * CELL, min((i + 1) * CELL, image.shape[0])):
+        for x in range(j * CELL, min((j + 1) * CELL, image.shape[1])):
+            if image[y, x] - shift > bar[y] * column_noise[x]:
+                return True
+    return False
+
+
+@kernel
 def cells_that_stand_out(  # noqa: PLR0917 - as `stands_out`
     ladder: NDArray[np.float32],
     most: NDArray[np.float32],
@@ -51,25 +63,27 @@ def cells_that_stand_out(  # noqa: PLR0917 - as `stands_out`
     The largest value of a cell decides where its bar is one; near the borders, where it changes, every pixel is asked.
     Parameters as in `stands_out`.
     """
-    widths, height, width = ladder.shape
+    widths = ladder.shape[0]
     rows, columns = most.shape[1:]
-    out, even = np.zeros((rows, columns), np.bool_), np.empty(columns, np.bool_)
+    out = np.zeros((rows, columns), np.bool_)
+    even, near = np.empty(columns, np.bool_), np.empty(columns, np.bool_)
     for k in range(widths):
         for j in range(columns):
             even[j] = column_noise[k, j * CELL : (j + 1) * CELL].max() == 1.0
+        uneven, bars = np.flatnonzero(~even), bar[k] * row_noise[k]
         for i in range(rows):
-            top, bottom = i * CELL, min((i + 1) * CELL, height)
-            even_row = row_noise[k, top:bottom].max() == 1.0
+            row, found = most[k, i], out[i]
             for j in range(columns):
-                if out[i, j] or not most[k, i, j] - shift[k] > bar[k]:
-                    continue
-                if even_row and even[j]:
-                    out[i, j] = True
-                    continue
-                for y in range(top, bottom):
-                    for x in range(j * CELL, min((j + 1) * CELL, width)):
-                        if ladder[k, y, x] - shift[k] > bar[k] * row_noise[k, y] * column_noise[k, x]:
-                            out[i, j] = True
+                near[j] = row[j] - shift[k] > bar[k]
+            if row_noise[k, i * CELL : (i + 1) * CELL].max() == 1.0:
+                for j in range(columns):
+                    found[j] |= near[j] & even[j]
+                asked = uneven
+            else:
+                asked = np.flatnonzero(near)
+            for j in asked:
+                if near[j] and not found[j]:
+                    found[j] = _any_pixel(ladder[k], i, j, shift[k], bars, column_noise[k])
     return out
 
 

@@ -1,4 +1,4 @@
-"""The course of the image just outside of the particles, from every fourth row of the frame."""
+"""The course of the image just outside of the particles, from some rows of the frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REACH = 3  # px outside of an edge that are looked at
 CLEAR = 6  # px outside of an edge that hold nothing else
-ROW = 2  # of the four rows of a cell
+ROW, ROWS = 2, 128  # the rows that are looked at: one in each cell, or few more of them than this
 FIXED_POINT = np.float32(1 << 16)
 
 
@@ -49,7 +49,7 @@ def outside(image: Image, slow: Image, shift: np.float32, cut: Image, contrast: 
     total, number = np.zeros(REACH, np.int64), 0
     between, correction = np.empty(slow.shape[1], np.float32), np.empty(width, np.float32)
     places = np.empty(cut.shape[1], np.int64)
-    for i in range(cut.shape[0]):
+    for i in range(0, cut.shape[0], max(1, cut.shape[0] // ROWS)):
         y = i * CELL + ROW
         some = places[: which(cut[i] > 0, places)]
         if some.shape[0] == 0 or y + 1 >= height:

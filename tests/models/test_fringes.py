@@ -86,7 +86,7 @@ def test_few_edges_tell_nothing():
     assert fringes.depth(np.array([0, -40 * fringes._FIXED_POINT, 0]), 16) == 0.5
 
 
-@pytest.mark.parametrize("shape", [(320, 320), (321, 203), (7, 40), (3, 13), (4, 12)])
+@pytest.mark.parametrize("shape", [(320, 320), (1321, 203), (7, 40), (3, 13), (4, 12)])
 @pytest.mark.parametrize("seed", range(3))
 def test_loops_and_tensors_see_the_same_edges(shape, seed):
     rng = np.random.default_rng(seed)

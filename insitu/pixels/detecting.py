@@ -81,7 +81,8 @@ def cells_that_stand_out(  # noqa: PLR0917 - as `stands_out`
                 asked = uneven
             else:
                 asked = np.flatnonzero(near)
-            for j in asked:
+            for n in range(asked.shape[0]):
+                j = int(asked[n])
                 if near[j] and not found[j]:
                     found[j] = _any_pixel(ladder[k], i, j, shift[k], bars, column_noise[k])
     return out

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint soak docs accuracy clean
+.PHONY: demo test lint soak coverage docs accuracy clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -30,6 +30,9 @@ soak: $(VENV)/.ready            ## the long proofs: kills, power cuts, full disk
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[soak]"
 	$(BIN)/python -m pytest -m slow --timeout 3600 -rA
 	$(BIN)/python -m benchmarks.soak
+
+coverage: $(VENV)/.ready        ## branch coverage of the store, the loop and the readers, entered into docs/reliability.md
+	$(BIN)/python -m benchmarks.soak coverage
 
 docs: $(VENV)/.ready            ## the documentation site: docs/_build/html/index.html; a warning is an error
 	$(BIN)/python -m tools.tables

@@ -1,7 +1,7 @@
-"""The soak: `python -m benchmarks.soak [PART] [NAME…] [--number N] [--more]`; without a part, all of them.
+"""The soak: `python -m benchmarks.soak [PART] [NAME…] [--number N] [--more]`; without a part, all but coverage.
 
     kills [--number 500] · failpoints [NAME…] · power · full [--number 60] · corrupt [--number 400]
-    frames [--number 100000] · fuzz [TARGET…] [--scale 1.0] · report · corpus · golden
+    frames [--number 100000] · fuzz [TARGET…] [--scale 1.0] · coverage [TEST…] · report · corpus · golden
 
 Every part prints what it does, ends with exit 1 where anything was lost, differs or escaped, and enters its counts with
 date and versions into ``benchmarks/results/soak.json`` (`--more`: beside those that are there). `report` makes
@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks.soak import ledger
+from benchmarks.soak.covered import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 # counts that must be zero for the proof to hold
 FORBIDDEN = (
     "acknowledged frames lost", "runs that differ", "tracebacks", "points not reached", "findings", "ended otherwise",
-    "files outside OUT",
+    "files outside OUT", "failed test runs",
 )  # fmt: skip
+# `make coverage` does its part by itself: it runs the tests that `make test` runs
+ALL = tuple(part for part in ledger.PARTS if part != "coverage")
 
 
 def part(name: str, wish: argparse.Namespace) -> dict[str, float]:
     """Do one part and return its counts."""
     from benchmarks.soak.corrupt import corrupt
+    from benchmarks.soak.covered import covered
     from benchmarks.soak.frames import frames
     from benchmarks.soak.full import full
     from benchmarks.soak.fuzz import fuzz
@@ -46,6 +50,7 @@ def part(name: str, wish: argparse.Namespace) -> dict[str, float]:
         "corrupt": lambda: corrupt(**numbered),
         "frames": lambda: frames(**numbered),
         "fuzz": lambda: fuzz(wish.names or None, wish.scale),
+        "coverage": lambda: covered(wish.names or None, more=wish.more),
     }
     return does[name]()
 
@@ -53,11 +58,15 @@ def part(name: str, wish: argparse.Namespace) -> dict[str, float]:
 def failed(name: str, counts: dict[str, float]) -> list[str]:
     """Return what speaks against a part."""
     found = [f"{key}: {counts[key]}" for key in FORBIDDEN if counts.get(key)]
-    if name == "frames":
+    if name == "frames" and counts["frames"] >= ledger.LEAST_FRAMES:  # in less, the warm-up is all there is
         if counts["RSS slope, MB per 1e5 frames"] >= 1:
             found.append("memory grows with the number of frames")
         if counts["most open files"] > counts["fewest open files"] + 2:
             found.append("open files grow with the number of frames")
+        if abs(counts["CPU a frame, change over the movie by a line, %"]) > 5:
+            found.append("a frame does not cost the same from the beginning to the end")
+    if name == "coverage":
+        found += [f"{room}: {per_cent}" for room, per_cent in counts.items() if room.endswith("%") and per_cent < LEAST]
     return found
 
 
@@ -78,7 +87,7 @@ def main() -> int:
         (corpus if wish.part == "corpus" else golden).write()
         return 0
     bad = []
-    for name in () if wish.part == "report" else ledger.PARTS if wish.part == "all" else (wish.part,):
+    for name in () if wish.part == "report" else ALL if wish.part == "all" else (wish.part,):
         began = time.monotonic()
         counts = part(name, wish)
         ledger.note(name, counts, time.monotonic() - began, more=wish.more)

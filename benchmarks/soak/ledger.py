@@ -19,9 +19,11 @@ PARTS = {
     "power": "power cut after each disk operation: what was not fsynced is lost, in part or in whole",
     "full": "a disk that is full at ever later moments, then has room again",
     "corrupt": "damaged movies of every format through `insitu run`",
-    "frames": "a long movie of 48×48 px frames in one process",
+    "frames": "a long movie of 256×256 px frames in one process, `classical`, everything written",
     "fuzz": "coverage-guided fuzzing (atheris) of readers, settings, weights, commit log, run folders",
+    "coverage": "statements and branches that the tests of these rooms go through (`make coverage`)",
 }
+LEAST_FRAMES = 10_000  # a shorter movie is all warm-up: it proves nothing, and docs/performance.md does not show it
 _PACKAGES = ("insitu", "numpy", "torch", "pyarrow", "zarr", "tifffile", "h5py")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.soak.covered import ROOMS
 from benchmarks.soak.ledger import PARTS, RESULTS, read, total
 
 TEMPLATE = Path(__file__).with_name("reliability.md")
@@ -55,6 +56,7 @@ def page() -> str:
         ("frames in one process", said("frames", "frames stored")),
         ("growth of memory, MB per 100 000 frames", said("frames", "RSS slope, MB per 1e5 frames")),
         ("fuzz executions", said("fuzz", "executions")),
+        *((f"statements and branches of `{room}` tested, %", said("coverage", f"{room}, %")) for room in ROOMS),
         ("**frames lost that had been acknowledged**", f"**{lost}**"),
         *((f"{name}, in all of these", f"{_sum(sums, name)}") for name in _NONE[1:]),
     ]

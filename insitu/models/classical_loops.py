@@ -6,6 +6,7 @@ belongs to a particle is decided per cell of 4×4 px. Results differ from the te
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     Image = NDArray[np.float32]
 
+_OWN = threading.local()
 _SLOW_CELLS = 2  # cells of 8 px, on which slow changes are averaged, hold so many cells a side
 
 
@@ -59,8 +61,11 @@ def probability(flat: Image) -> Image:
 
 
 def _ladder(flat: Image) -> tuple[Image, Image]:
-    """Return the frame at every width, float32 (K, H, W), and its largest value in each cell (K, h, w)."""
-    ladder = np.empty((len(method.WIDTHS_PX), *flat.shape), np.float32)
+    """Return the frame at every width, float32 (K, H, W), and its largest value in each cell (K, h, w).
+
+    The frames are written over when this thread asks for the next ones.
+    """
+    ladder = _kept((len(method.WIDTHS_PX), *flat.shape))
     most = np.empty((len(ladder), *(-(-n // outlines.CELL) for n in flat.shape)), np.float32)
     image = flat
     steps = pairwise((0.0, *method.WIDTHS_PX))
@@ -68,6 +73,18 @@ def _ladder(flat: Image) -> tuple[Image, Image]:
         smooth_into(image, (width**2 - before**2) ** 0.5, out, highest)
         image = out
     return ladder, most
+
+
+def _kept(shape: tuple[int, ...]) -> Image:
+    """Return an array that this thread uses again for the next frame.
+
+    Six frames at a time, freed and asked for anew by two lanes in turn, do not find their place again: the heap grows
+    for dozens of frames, and 80 MB of new pages cost 10 ms.
+    """
+    kept: Image | None = getattr(_OWN, "ladder", None)
+    if kept is None or kept.shape != shape:
+        kept = _OWN.ladder = np.empty(shape, np.float32)
+    return kept
 
 
 def _supports(samples: Image) -> tuple[Image, Image]:

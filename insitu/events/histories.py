@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu.events.plain_sightings import RING
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
     from insitu.types import Particles
 
-RING = 8
 # σ of an area in px² over its square root: 0.05 px along a perimeter of about 3.5 √area px.
 OUTLINE_ERROR = 0.05 * 3.5
 
@@ -49,6 +54,7 @@ class Histories:
 
     def __init__(self) -> None:
         self.tracks: dict[str, NDArray[Any]] = _blank(0)
+        self._table: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None  # the ids it is of, their rows by id
 
     def __len__(self) -> int:
         return len(self.tracks["particle"])
@@ -58,8 +64,18 @@ class Histories:
         known = self.tracks["particle"]
         if len(known) == 0:
             return np.full(len(particles), -1, np.int64)
-        row = np.minimum(np.searchsorted(known, particles), len(known) - 1)
-        return np.where(known[row] == particles, row, -1).astype(np.int64)
+        span = int(known[-1] - known[0]) + 1
+        if span > 64 * (len(known) + 64):
+            row = np.minimum(np.searchsorted(known, particles), len(known) - 1)
+            return np.where(known[row] == particles, row, -1).astype(np.int64)
+        # Ids lie close together as a rule: a table of all of them is faster than a search for each.
+        if self._table is None or self._table[0] is not known:
+            rows = np.full(span + 2, -1, np.int64)
+            rows[known - (known[0] - 1)] = np.arange(len(known))
+            self._table = known, rows
+        place = np.minimum(np.maximum(particles - (known[0] - 1), 0), span + 1)
+        found: NDArray[np.int64] = self._table[1][place]
+        return found
 
     def row_of(self, particle: int) -> int:
         """Return the row of one id, -1 if it is not live."""
@@ -94,20 +110,8 @@ class Histories:
     ) -> None:
         """Record the sighting of the tracks in `rows`; `columns` as in `add`, `drift` the shift of the stage in px."""
         t = self.tracks
-        seen = t["seen"][rows]
-        ring = t["ring"]
-        ring[rows, seen % RING, 0] = frame
-        ring[rows, seen % RING, 1:4] = columns[:, :3] - (*drift, 0.0)
-        ring[rows, seen % RING, 4:] = columns[:, :2]
-        one, two, three = (ring[rows, (seen - back) % RING, 3] for back in range(3))
-        median = np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))
-        # Below three sightings only the first counts, so that a later single one cannot stand for the largest.
-        median = np.where(seen >= 2, median, np.where(seen == 0, one, 0.0))
-        t["largest_area"][rows] = np.maximum(t["largest_area"][rows], median)
-        t["border"][rows] = columns[:, 3]
-        t["seen"][rows] = seen + 1
-        t["absent"][rows] = 0
-        t["host"][rows] = 0
+        table = tuple(t[name] for name in ("ring", "seen", "largest_area", "border", "absent", "host"))
+        _loops().see((rows, frame, np.ascontiguousarray(columns), (float(drift[0]), float(drift[1]))), table)
 
     def sightings(self, row: int, n: int = RING) -> NDArray[np.float64]:
         """Return the last sightings (≤ n) of one track in order of time.
@@ -138,6 +142,12 @@ class Histories:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take the table over from `state`."""
         self.tracks = {name: np.array(state[name], dtype) for name, (dtype, _) in _FIELDS.items()}
+
+
+@cache
+def _loops() -> ModuleType:
+    """Return the compiled loops, or where numba is missing those of numpy (same numbers)."""
+    return import_module(f"insitu.events.{'compiled' if find_spec('numba') else 'plain'}_sightings")
 
 
 def _blank(n: int) -> dict[str, NDArray[Any]]:

@@ -31,11 +31,16 @@ def above(probability: Image, threshold: np.float32) -> NDArray[np.uint8]:
 def over_runs(
     row: Column, start: Column, stop: Column, probability: Image, steps: np.float32
 ) -> tuple[NDArray[np.int64], Image]:
-    """Return the sum of round(steps·p) over each run, and its largest p."""
-    total, most = np.zeros(row.shape[0], np.int64), np.zeros(row.shape[0], np.float32)
+    """Return the sum of round(steps·p), p ≥ 0, over each run, and its largest p."""
+    total, most = np.empty(row.shape[0], np.int64), np.empty(row.shape[0], np.int32)
+    width = np.uint64(probability.shape[1])
+    flat = probability.reshape(probability.size)
+    bits = flat.view(np.int32)  # of numbers that are not negative the order is that of the floats
     for n in range(row.shape[0]):
-        line = probability[row[n]]
-        for x in range(start[n], stop[n]):
-            total[n] += np.int64(np.rint(line[x] * steps))
-            most[n] = max(most[n], line[x])
-    return total, most
+        first = np.uint64(row[n]) * width  # unsigned indices: no test for negative ones in the loop
+        added, largest = np.int64(0), np.int32(0)
+        for i in range(first + np.uint64(start[n]), first + np.uint64(stop[n])):
+            added += np.int32(np.rint(flat[i] * steps))
+            largest = max(largest, bits[i])
+        total[n], most[n] = added, largest
+    return total, most.view(np.float32)

@@ -96,10 +96,39 @@ def constant(marks: list[dict[str, Any]]) -> str:
     ])  # fmt: skip
 
 
+def growing_measuring(rows: list[dict[str, Any]]) -> str:
+    head = ("frame, px", "particles", "engine: runs, label, ten columns", "OpenCV: label, area, box, centroid",
+            "scikit-image: label, ten columns", "scikit-image / engine", "OpenCV / engine")  # fmt: skip
+    return table(head, [
+        (f"{r['shape'][0]}×{r['shape'][1]}", r["particles"], f"{r['engine']:.2f}", _ms(r["opencv"]),
+         _ms(r["scikit-image"]), f"{r['scikit-image'] / r['engine']:.0f}", _ratio(r["opencv"], r["engine"]))
+        for r in sorted(rows, key=lambda r: (r["shape"], r["particles"]))
+    ])  # fmt: skip
+
+
+def growing_linking(rows: list[dict[str, Any]]) -> str:
+    head = ("frames", "particles", "engine", "trackpy", "laptrack", "trackpy / engine", "laptrack / engine",
+            "links that differ from trackpy's")  # fmt: skip
+    return table(head, [
+        (r["frames"], r["particles"], f"{r['engine']:.3f}", _ms(r["trackpy"]), _ms(r["laptrack"]),
+         f"{r['trackpy'] / r['engine']:.0f}", _ratio(r["laptrack"], r["engine"]), r["differ from trackpy"])
+        for r in sorted(rows, key=lambda r: (r["frames"], r["particles"]))
+    ])  # fmt: skip
+
+
+def _ms(value: float | str | None) -> str:
+    return "not installed" if value is None else value if isinstance(value, str) else f"{value:.2f}"
+
+
+def _ratio(value: float | str | None, engine: float) -> str:
+    return f"{value / engine:.0f}" if isinstance(value, int | float) else "—"
+
+
 def made() -> str:
     """Return the page with fresh tables."""
     pipeline = recorded("pipeline")
     host = pipeline["host"]
+    growing = recorded("growing")
     versions = ", ".join(f"{k} {v}" for k, v in host["versions"].items())
     parts = {
         "whole": whole(pipeline["rows"]),
@@ -109,6 +138,9 @@ def made() -> str:
         if (RESULTS / "networks.json").is_file()
         else "Not recorded yet.",
         "host": f"{host['processor']}, {host['cores']} cores, Python {host['python']}, {versions}.",
+        "growing measuring": growing_measuring(growing["measuring"]),
+        "growing linking": growing_linking(growing["linking"]),
+        "growing host": ", ".join(f"{k} {v}" for k, v in growing["host"]["versions"].items()) + ".",
         "constant": constant(recorded("constant")["marks"]),
     }
     page = PAGE.read_text(encoding="utf-8")

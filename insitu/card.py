@@ -81,7 +81,7 @@ def facts_of(run: Run) -> Facts:
     source = info["source"]
     return Facts(
         name=run.path.name,
-        state="finished" if run.finished else "not finished: what is safe so far",
+        state="finished" if run.finished else f"not finished ({run.state}): what is safe so far",
         rows={
             "movie": str(source["path"]).rsplit("/", 1)[-1],
             "frames": f"{counts['ok']} used, {counts['bad']} bad, {counts['missing']} missing",

@@ -15,6 +15,7 @@ from insitu.errors import InputError
 from insitu.store import layout
 from insitu.store.about import read_about
 from insitu.store.lazy import Table
+from insitu.store.lock import held
 from insitu.store.log import damaged, read_log
 from insitu.store.tables import run_schema
 from insitu.types import Calibration
@@ -46,8 +47,7 @@ class Run:
         self._calibration = _calibration(path, about)
 
     def __repr__(self) -> str:
-        log = read_log(self.path)
-        state = "finished" if log.finished is not None else "not finished"
+        log, state = read_log(self.path), self.state
         return f"Run('{self.path}', {state}, {log.planes} frames, {log.counts['particles']} particle rows)"
 
     def _repr_html_(self) -> str:
@@ -70,6 +70,19 @@ class Run:
     def finished(self) -> bool:
         """Whether the run has its final tables."""
         return read_log(self.path).finished is not None
+
+    @property
+    def state(self) -> str:
+        """How far the run is: finished, interrupted, being written, or stopped without an end.
+
+        The last one is a run whose engine was killed, or whose machine lost its power: what ``run.json`` says of its
+        status is the last that the engine wrote. ``--resume`` goes on with it.
+        """
+        if self.finished:
+            return "finished"
+        if self.info.get("status") == "interrupted":
+            return "interrupted"
+        return "being written" if held(self.path) else "stopped without an end"
 
     @property
     def counts(self) -> dict[str, int]:

@@ -56,7 +56,7 @@ def test_run_that_is_being_written(half, out):
     assert len(run.tracks.to_pandas()) == len(run.tracks) == 0
     assert run.labels.shape[0] == 48
     assert np.array_equal(run.labels[:], whole.labels[:48])
-    assert "not finished, 50 frames" in repr(run)
+    assert "interrupted, 50 frames" in repr(run)
 
 
 def test_run_without_a_committed_frame(tmp_path):

@@ -44,11 +44,19 @@ def trust(material: Material) -> list[Line]:
     return sorted(found, key=lambda line: _ORDER.index(line.state))
 
 
+# a run may be finished while this page is made of what was safe before
+_STATES = {
+    "finished": "was still being written",
+    "interrupted": "was interrupted",
+    "being written": "is still being written",
+    "stopped without an end": "stopped without an end (its engine was killed; --resume goes on)",
+}
+
+
 def _run(material: Material) -> list[Line]:
-    about = material.about
     if material.run.finished:
         return []
-    state = "was interrupted" if about.get("status") == "interrupted" else "is still being written"
+    state = _STATES[material.run.state]
     safe = counted(sum(material.run.counts[k] for k in ("ok", "bad", "missing")), "frame")
     return [Line(LOOK, "run", f"The run {state}: this page covers the {safe} that are safe, and tracks are not final.")]
 

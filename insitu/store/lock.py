@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from insitu.store import layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_LOOKERS, _A_LOOK_S = 5, 0.02
 
 
 class Lock:
@@ -40,7 +43,7 @@ class Lock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             content = os.pread(descriptor, 4096, 0)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _exclude(descriptor)
             except BlockingIOError:
                 os.close(descriptor)
                 raise CommandError(
@@ -78,6 +81,31 @@ class Lock:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _exclude(descriptor: int) -> None:
+    """Lock a file; BlockingIOError where an engine has it, not where somebody only looks whether one does (`held`)."""
+    for attempt in range(_LOOKERS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt + 1 == _LOOKERS:
+                raise
+            time.sleep(_A_LOOK_S)
+        else:
+            return
+
+
+def held(out: Path) -> bool:
+    """Whether an engine works in a run folder; True also where that cannot be told."""
+    try:
+        with (out / layout.LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:  # BlockingIOError: one has it; others: a share without locks
+        return True
+    return False
 
 
 def boot_id() -> str:

@@ -31,7 +31,9 @@ def activated(convolution: nn.Module, x: torch.Tensor, slope: float, *, exact: b
     layer: Any = convolution
     if not reduced(x):
         plain: torch.Tensor = layer(x)
-        return plain if slope == 1.0 else functional.leaky_relu(plain, slope)
+        if slope == 1.0:
+            return plain
+        return functional.leaky_relu(plain, slope) if slope else functional.relu(plain)
     kind = torch.float32 if exact else torch.bfloat16
     weight = layer.weight.to(kind).contiguous(memory_format=torch.channels_last)
     bias = None if layer.bias is None else layer.bias.to(kind)
@@ -40,7 +42,7 @@ def activated(convolution: nn.Module, x: torch.Tensor, slope: float, *, exact: b
     if isinstance(layer, nn.ConvTranspose2d):
         operator = torch.ops.mkldnn._convolution_transpose_pointwise  # noqa: SLF001
         shape.insert(1, layer.output_padding)
-    after = ("none", [], "") if slope == 1.0 else ("leaky_relu", [slope], "")
+    after = ("none", [], "") if slope == 1.0 else ("leaky_relu", [slope], "") if slope else ("relu", [], "")
     out: torch.Tensor = operator(x.to(kind), weight, bias, *map(list, shape), layer.groups, *after)
     return out.to(torch.bfloat16)
 

@@ -1,4 +1,8 @@
-"""Outlines cut into the pieces of their parts, in raster order."""
+"""Outlines cut into the pieces of their parts, in raster order.
+
+The loops here call those of `basins`, and these those of `distances`: numba's disk cache sees a change only in the file
+of the function called, so whoever changes one of the two deletes the cache (``insitu/runs/__pycache__``).
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,9 @@
 ``asinh``
     Flattened, the support at 0, in units of the noise over short distances, logarithmic beyond a few of these: rough
     supports do not count as noise, and differences within very clear particles stay visible.
+``contrast``
+    As it is lit, at mean 0 and spread 1, both taken without what lies far outside the frame's own range: hot pixels
+    count no more than white ones. For networks that judge level and contrast by themselves over their field.
 ``standard``
     Mean 0, standard deviation 1 of each image (Sytwu 2022).
 ``minmax``
@@ -23,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from insitu.errors import InputError
-from insitu.models.background import flattened, gaussian_weights, smooth, support
+from insitu.models.background import flattened, gaussian_weights, sample_stride, smooth, support
+from insitu.pixels import ascending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +36,8 @@ if TYPE_CHECKING:
 
     from insitu.types import Prepared
 
-Kind = Literal["support", "asinh", "standard", "minmax", "maximum"]
-KINDS: tuple[Kind, ...] = ("support", "asinh", "standard", "minmax", "maximum")
+Kind = Literal["support", "asinh", "contrast", "standard", "minmax", "maximum"]
+KINDS: tuple[Kind, ...] = ("support", "asinh", "contrast", "standard", "minmax", "maximum")
 # In units of the support's noise. Particles beyond are as clear as they can be; the clip keeps hot pixels and very
 # clean images inside the range that training has seen.
 CLIP = (-8.0, 24.0)
@@ -42,6 +46,11 @@ CLIP = (-8.0, 24.0)
 _LINEAR = 3.0
 _LEAST_NOISE = 0.005
 _LOCAL_PX = 4.0
+# `contrast`: the range holds all pixels but these, and is widened on either side by half of itself before it cuts; what
+# a few bright particles on an empty support reach is kept up to so many times the spread.
+_RANGE_QUANTILES = (0.005, 0.995)
+_WIDER = 0.5
+_MOST_CONTRAST = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Conditioning:
 
     Parameters
     ----------
-    kind : {"support", "asinh", "standard", "minmax", "maximum"}
+    kind : {"support", "asinh", "contrast", "standard", "minmax", "maximum"}
     frames : {"prepared", "counts"}
         Prepared frames have particles positive whatever their contrast; counts are as the camera gave them, with the
         contrast the network was trained on.
@@ -164,6 +173,9 @@ def condition(image: torch.Tensor, how: Conditioning | None = None) -> torch.Ten
         image = smooth(image, how.blur_px)
     if how.kind in ("support", "asinh"):
         return _in_noise(image, logarithmic=how.kind == "asinh")
+    if how.kind == "contrast":
+        low, high, mean, spread = _own_range(image)
+        return ((image.clamp(low, high) - mean) / spread).clamp_(-_MOST_CONTRAST, _MOST_CONTRAST)
     if how.kind == "maximum":
         most = float(image.max())
         return image / most if most > 0.0 else image * 0.0
@@ -198,6 +210,16 @@ def local_noise(image: torch.Tensor) -> float:
         mean = mean + weights[i] * (wide[:, reach + i : reach + i + width] + wide[:, reach - i : reach - i + width])
     rest = rows - mean
     return 1.4826 * float((rest - rest.median()).abs().median())
+
+
+def _own_range(image: torch.Tensor) -> tuple[float, float, float, float]:
+    """Return the range of a frame (H, W), and mean and spread of what is cut to it, from a regular sample of pixels."""
+    stride = sample_stride(image.shape)
+    values = ascending(image[::stride, ::stride].cpu().numpy().ravel()).astype(np.float64)
+    first, last = (float(values[round(q * (len(values) - 1))]) for q in _RANGE_QUANTILES)
+    low, high = first - _WIDER * (last - first), last + _WIDER * (last - first)
+    cut = np.clip(values, low, high)
+    return low, high, float(cut.mean()), float(cut.std()) or 1.0
 
 
 def _level_and_unit(image: torch.Tensor, kind: Kind) -> tuple[float, float]:

@@ -1,8 +1,9 @@
 """Small bright or dark particles on a rough support: images of supported catalysts with their exact masks.
 
-`insitu.simulate.random_scene` draws flat films. The supports of catalysts are heaps of grains, up to a hundred times as
-large as the particles and often as bright as the fainter ones: thickness adds up over overlapping grains, and only
-what is small and dense is a particle. Intensity follows thickness, with shot noise and blur.
+`insitu.simulate.random_scene` draws flat films. The supports of catalysts are heaps of grains or clouds of aggregated
+carbon, many times as large as the particles, as bright as the fainter ones and often out of focus: thickness adds up
+over overlapping grains, and only what is small and dense is a particle. Intensity follows thickness, with shot noise
+and blur.
 """
 
 from __future__ import annotations
@@ -17,22 +18,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _VISIBLE = 5.0  # least signal of a particle over the noise of its area (Rose criterion)
+_DISTINCT = 2.5  # least signal of a particle over the roughness of the support at its scale
+_MOST = 400  # particles of a scene
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
-    """What particles are added to; intensities relative to the centre of a single grain."""
+    """What particles are added to; thickness relative to the support's typical one."""
 
     labels: NDArray[np.int32]
     mass: NDArray[np.float32]
-    thickness: NDArray[np.float32] | None
+    thickness: NDArray[np.float32]
+    rough: NDArray[np.float32]
+    anywhere: bool
     radius: float
+    spread: float
     strength: float
     dose: float
 
 
 def agglomerate_scene(
-    rng: np.random.Generator, side: int, *, radius_px: tuple[float, float] = (2.5, 24.0)
+    rng: np.random.Generator, side: int, *, radius_px: tuple[float, float] = (2.2, 26.0)
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
     """Draw one scene.
 
@@ -53,83 +59,144 @@ def agglomerate_scene(
     """
     radius = _log_uniform(rng, *radius_px)
     thickness = _support(rng, side, radius)
-    strength = _log_uniform(rng, 0.4, 4.0)
-    labels, mass = np.zeros((side, side), np.int32), np.zeros((side, side), np.float32)
-    dose = _log_uniform(rng, 4.0, 400.0)
-    count = (
-        int(np.clip(_log_uniform(rng, 0.003, 0.12) * side**2 / (pi * radius**2), 1, 150)) if rng.random() > 0.1 else 0
+    scene = _Scene(
+        labels=np.zeros((side, side), np.int32),
+        mass=np.zeros((side, side), np.float32),
+        thickness=thickness,
+        rough=_smooth(np.abs(thickness - _smooth(thickness, 1.5 * radius)), radius),
+        anywhere=rng.random() < 0.2,
+        radius=radius,
+        spread=rng.uniform(0.1, 0.5),
+        strength=_log_uniform(rng, 0.15, 3.0),
+        dose=_log_uniform(rng, 3.0, 1500.0),
     )
-    on_support = rng.random() < 0.85
-    scene = _Scene(labels, mass, thickness if on_support else None, radius, strength, dose)
-    for number in range(1, count + 1):
+    covered = _log_uniform(rng, 0.01, 0.25) * side**2 / (pi * radius**2)
+    for number in range(1, 1 + (int(np.clip(covered, 2, _MOST)) if rng.random() > 0.08 else 0)):
         _place(rng, scene, number)
-    blur = _log_uniform(rng, 0.3, 1.8)
-    image = _smooth(thickness + mass, blur)
+    return _taken(rng, thickness + scene.mass, scene.dose, radius), scene.labels
+
+
+def _taken(rng: np.random.Generator, mass: NDArray[np.float32], dose: float, radius: float) -> NDArray[np.uint16]:
+    """Return the image of a thickness: blur, texture, shot noise, grain of a scaled picture, contrast, digitisation."""
+    side = len(mass)
+    image = _smooth(mass, _log_uniform(rng, 0.3, 1.0 + 0.12 * radius))
     texture = _smooth(rng.standard_normal((side, side), np.float32), _log_uniform(rng, 0.8, 3.0))
-    image = image * (1.0 + np.float32(_log_uniform(rng, 0.005, 0.05)) * texture / texture.std())
-    noisy = image * dose + np.sqrt(np.maximum(image * dose, 0.05)) * rng.standard_normal(image.shape, np.float32)
-    low, high = np.percentile(noisy, [0.05, rng.uniform(99.0, 99.95)])
+    image = image * (1.0 + np.float32(_log_uniform(rng, 0.002, 0.05)) * _unit(texture))
+    noise = rng.standard_normal(image.shape, np.float32)
+    if rng.random() < 0.4:
+        noise = _unit(_smooth(noise, rng.uniform(0.4, 1.2)))
+    noisy = image * dose + np.sqrt(np.maximum(image * dose, 0.05)) * noise
+    low, high = np.percentile(noisy, [0.05, rng.uniform(99.0, 99.98)])
     grey = np.clip((noisy - low) / max(float(high - low), 1e-6), 0.0, 1.0)
     if rng.random() < 0.25:
         grey = 1.0 - grey
     grey = grey ** np.float32(exp(rng.uniform(-0.5, 0.4)))
-    return np.rint(grey * rng.choice([255.0, 4000.0])).astype(np.uint16), labels
+    return np.rint(grey * rng.choice([255.0, 4000.0])).astype(np.uint16)
 
 
 def _support(rng: np.random.Generator, side: int, radius: float) -> NDArray[np.float32]:
-    """Return the thickness of a heap of grains (each 1 at its centre) and of a film below, with roughness."""
-    y, x = np.mgrid[:side, :side].astype(np.float32)
-    thickness = np.full((side, side), _log_uniform(rng, 0.02, 0.4), np.float32)
-    centre = rng.uniform(0.0, side, 2)
-    spread = rng.uniform(0.2, 1.0) * side
-    grain = _log_uniform(rng, 2.0, 14.0) * radius
-    plate = rng.random() < 0.3
-    for _ in range(int(rng.integers(0, 3 + min(40, int(2.5 * side**2 / (pi * grain**2)))))):
-        r = grain * exp(rng.normal(0.0, 0.3))
-        cy, cx = centre + spread * rng.standard_normal(2)
-        ratio = exp(rng.normal(0.0, 0.2))
-        distance = ((y - cy) * ratio / r) ** 2 + ((x - cx) / ratio / r) ** 2
-        height = (
-            np.minimum(1.0, 6.0 * np.clip(1.0 - distance, 0.0, None)) * 0.5
-            if plate
-            else np.sqrt(np.clip(1.0 - distance, 0.0, None))
-        )
-        thickness += height.astype(np.float32)
+    """Return the thickness of the support, about 1 on average where there is any: a heap, a cloud, or both."""
+    thickness = np.full((side, side), _log_uniform(rng, 0.02, 0.3), np.float32)
+    kind = rng.random()
+    if kind < 0.75:
+        thickness += _heap(rng, side, radius)
+    if kind > 0.55:
+        # grey values of a cloud are spread as the exponential of a field without a scale of its own
+        cloud = np.exp(np.float32(rng.uniform(0.2, 0.7)) * _cloud(rng, side))
+        thickness += np.float32(rng.uniform(0.3, 1.0)) * cloud
     rough = sum(
-        np.float32(rng.uniform(0.0, 0.25)) * _unit(_smooth(rng.standard_normal((side, side), np.float32), width))
-        for width in (_log_uniform(rng, 1.5, 5.0), _log_uniform(rng, 5.0, 30.0))
+        np.float32(_log_uniform(rng, 0.003, most))
+        * _unit(_smooth(rng.standard_normal((side, side), np.float32), width))
+        for width, most in ((_log_uniform(rng, 1.5, 5.0), 0.06), (_log_uniform(rng, 5.0, 30.0), 0.15))
     )
-    return np.asarray(thickness * np.clip(1.0 + rough, 0.1, None), np.float32)
+    thickness = thickness * np.clip(1.0 + rough, 0.1, None)
+    # the support reaches above and below the plane in focus
+    return _smooth(np.asarray(thickness, np.float32), _log_uniform(rng, 0.3, 1.0 + radius))
+
+
+def _heap(rng: np.random.Generator, side: int, radius: float) -> NDArray[np.float32]:
+    """Return overlapping grains, denser in some parts of the field than in others; mean 1."""
+    heap = np.zeros((side, side), np.float32)
+    # single grains as small as particles would be particles to anyone
+    grain = float(np.clip(_log_uniform(rng, 2.5, 12.0) * radius, 8.0, 0.6 * side))
+    layers = _log_uniform(rng, 1.5, 8.0)
+    count = int(np.clip(layers * (side + 2 * grain) ** 2 / (pi * grain**2), 1, 500))
+    dense = _cloud(rng, side, 3.5)
+    bar = rng.uniform(-2.5, 0.3)  # grains lie where the field is above
+    plate = rng.random() < 0.25
+    for _ in range(count):
+        r = grain * exp(rng.normal(0.0, 0.35))
+        cy, cx = rng.uniform(-grain, side + grain, 2)
+        at = (int(np.clip(c, 0, side - 1)) for c in (cy, cx))
+        if dense[tuple(at)] < bar:
+            continue
+        ratio = exp(rng.normal(0.0, 0.2))
+        rows, columns = _window(cy, cx, r * max(ratio, 1 / ratio), side)
+        y, x = np.ogrid[rows, columns]
+        distance = ((y - cy) * ratio / r) ** 2 + ((x - cx) / ratio / r) ** 2
+        height = np.clip(1.0 - distance, 0.0, None)
+        heap[rows, columns] += np.minimum(1.0, 6.0 * height) * 0.5 if plate else np.sqrt(height)
+    mean = float(heap.mean())
+    return heap / np.float32(mean) if mean > 0 else heap
+
+
+def _cloud(rng: np.random.Generator, side: int, slope: float | None = None) -> NDArray[np.float32]:
+    """Return a random field whose spectrum of power falls as frequency to `slope`; mean 0, spread 1."""
+    slope = slope or rng.uniform(2.2, 3.6)
+    fy, fx = np.fft.fftfreq(2 * side)[:, None], np.fft.rfftfreq(2 * side)[None]
+    fall = np.maximum(np.hypot(fy, fx), 1.0 / (2 * side)) ** (-slope / 2)
+    noise = np.fft.rfft2(rng.standard_normal((2 * side, 2 * side), np.float32))
+    field = np.fft.irfft2(noise * fall, s=(2 * side, 2 * side))[:side, :side]
+    return _unit(np.asarray(field - field.mean(), np.float32))
 
 
 def _place(rng: np.random.Generator, scene: _Scene, number: int) -> None:
     """Add one particle where there is room, on the support where that is asked for; leave out what cannot be seen."""
     labels, mass, thickness = scene.labels, scene.mass, scene.thickness
     side = len(labels)
-    r = float(np.clip(scene.radius * exp(rng.normal(0.0, 0.35)), 1.8, 60.0))
+    large = 2.5 if rng.random() < 0.03 else 1.0
+    r = float(np.clip(scene.radius * large * exp(rng.normal(0.0, scene.spread)), 1.8, 70.0))
     for _ in range(6):
         cy, cx = rng.uniform(0.0, side - 1, 2)
-        if thickness is not None and thickness[int(cy), int(cx)] < 0.5 * float(thickness.mean()):
+        if not scene.anywhere and thickness[int(cy), int(cx)] < 0.4 * float(thickness.mean()):
             continue
-        a, b, turn = r * exp(rng.normal(0.0, 0.12)), r * exp(rng.normal(0.0, 0.12)), rng.uniform(0.0, pi)
-        reach = int(max(a, b)) + 3
-        rows, columns = (slice(max(0, int(c) - reach), int(c) + reach + 1) for c in (cy, cx))
-        y, x = np.ogrid[rows.start : min(rows.stop, side), columns.start : min(columns.stop, side)]
-        u = ((y - cy) * np.cos(turn) + (x - cx) * np.sin(turn)) / a
-        v = ((x - cx) * np.cos(turn) - (y - cy) * np.sin(turn)) / b
-        distance = u * u + v * v
+        rows, columns = _window(cy, cx, 1.6 * r + 3, side)
+        distance = _outline(rng, (cy, cx), r, (rows, columns))
         inside = distance <= 1.0
-        if (labels[rows, columns] > 0)[(distance <= (1.0 + 1.5 / r) ** 2)].any() and rng.random() < 0.85:
+        if not inside.any():
+            return
+        if (labels[rows, columns] > 0)[distance <= (1.0 + 1.5 / r) ** 2].any() and rng.random() < 0.85:
             continue
         profile = 0.25 + 0.75 * np.sqrt(np.clip(1.0 - distance, 0.0, None))
-        height = profile * scene.strength * min(1.5, (r / scene.radius) ** 0.7) * exp(rng.normal(0.0, 0.2))
-        under = thickness[rows, columns][inside].mean() if thickness is not None and inside.any() else 0.3
-        signal = float(height[inside].mean()) if inside.any() else 0.0
-        noise = np.sqrt(under / scene.dose / max(int(inside.sum()), 1)) + 0.03 * under
-        if signal >= _VISIBLE * noise:
+        size = float(np.clip((r / scene.radius) ** 0.8, 0.3, 2.0))
+        height = profile * scene.strength * size * exp(rng.normal(0.0, 0.25))
+        signal = float(height[inside].mean())
+        under = float(thickness[rows, columns][inside].mean())
+        noise = np.sqrt(under / scene.dose / int(inside.sum())) + 0.01 * under
+        if signal >= max(_VISIBLE * noise, _DISTINCT * float(scene.rough[int(cy), int(cx)])):
             mass[rows, columns][inside] = np.maximum(mass[rows, columns][inside], height[inside])
             labels[rows, columns][inside] = number
         return
+
+
+def _outline(
+    rng: np.random.Generator, centre: tuple[float, float], r: float, window: tuple[slice, slice]
+) -> NDArray[np.float32]:
+    """Return the squared distance from a centre in a window, 1 on the outline: a rounded, slightly uneven ellipse."""
+    a, b, turn = r * exp(rng.normal(0.0, 0.12)), r * exp(rng.normal(0.0, 0.12)), rng.uniform(0.0, pi)
+    y, x = np.ogrid[window]
+    u = ((y - centre[0]) * np.cos(turn) + (x - centre[1]) * np.sin(turn)) / a
+    v = ((x - centre[1]) * np.cos(turn) - (y - centre[0]) * np.sin(turn)) / b
+    angle = np.arctan2(v, u)
+    uneven = sum(rng.uniform(0.0, 0.06) * np.cos(waves * angle + rng.uniform(0.0, 2 * pi)) for waves in (3, 4, 6))
+    return np.asarray((u * u + v * v) / (1.0 + uneven) ** 2, np.float32)
+
+
+def _window(cy: float, cx: float, reach: float, side: int) -> tuple[slice, slice]:
+    rows, columns = (
+        slice(int(np.clip(c - reach, 0, side - 1)), int(np.clip(c + reach + 2, 1, side))) for c in (cy, cx)
+    )
+    return rows, columns
 
 
 def _unit(field: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from insitu.models.network import Network
     from insitu.train.labelled import Labelled
     from insitu.types import Model
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 LEAST_AREA_PX = 20  # measure.min_area_px
 _IOU = 0.5
+# What the operating point is chosen among: thresholds, and how much higher a piece must reach somewhere.
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+RISES = (0.0, 0.15, 0.3)
+_BETA = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,12 @@ class Instances:
     def precision(self) -> float:
         """Share of the reported instances that are true; unlabelled particles count against it."""
         return self.found / max(self.reported, 1)
+
+    @property
+    def f2(self) -> float:
+        """F measure in which recall weighs twice as much as precision: what is unlabelled counts as false."""
+        weight = _BETA**2
+        return (1.0 + weight) * self.found / max(weight * self.true + self.reported, 1.0)
 
 
 def labels_of(image: NDArray[Any], model: Model, *, split: bool = False, threshold: float | None = None) -> Labels:
@@ -136,3 +147,29 @@ def emps_scores(
     """Return the instances of all images together."""
     each = [instances(one.labels, labels_of(one.image, model, split=split, threshold=threshold)) for one in found]
     return Instances(sum(e.found for e in each), sum(e.true for e in each), sum(e.reported for e in each))
+
+
+def operating_point(model: Network, found: Sequence[Labelled]) -> tuple[float, float, dict[str, float]]:
+    """Choose threshold and hysteresis by the instances of labelled images, touching ones cut apart.
+
+    Parameters
+    ----------
+    model : Network
+        Left at the chosen point.
+    found : sequence of Labelled
+        Images that the model has learned from: no score of them is quoted.
+
+    Returns
+    -------
+    threshold, seed : float
+        With the largest `Instances.f2`.
+    scores : dict
+        ``"threshold/seed"`` → that measure.
+    """
+    scores: dict[tuple[float, float], float] = {}
+    for threshold in THRESHOLDS:
+        for rise in RISES:
+            model.threshold, model.seed = threshold, round(min(0.95, threshold + rise), 2)
+            scores[model.threshold, model.seed] = emps_scores(model, found, split=True).f2
+    model.threshold, model.seed = max(scores, key=lambda at: scores[at])
+    return model.threshold, model.seed, {f"{t}/{s}": round(v, 3) for (t, s), v in scores.items()}

@@ -35,6 +35,8 @@ class Recipe:
     ----------
     dice : float
         Weight of 1 - soft Dice beside the cross-entropy.
+    dice_over : {"batch", "image"}
+        What the soft Dice is taken over: of each image by itself, few or small particles weigh as much as large ones.
     loss : {"entropy", "focal"}
         Focal: pixels that are right already count less, with exponent 2 (Lin et al., doi:10.1109/ICCV.2017.324).
     contact : float
@@ -50,6 +52,7 @@ class Recipe:
     crop_px: int = 192
     most_rate: float = 0.01
     dice: float = 0.5
+    dice_over: Literal["batch", "image"] = "batch"
     loss: Literal["entropy", "focal"] = "entropy"
     contact: float = 4.0
     balance: float = 1.0
@@ -177,6 +180,30 @@ def _step(
     return float(loss.detach())
 
 
+def settle(module: nn.Module, pairs: Pairs | Mixture, recipe: Recipe, batches: int) -> None:
+    """Measure the statistics of the batch norms anew, as plain means over `batches`, and leave evaluation mode on.
+
+    The running means of a training forget all but the last ten batches: too few where every image is of another kind.
+    """
+    import torch
+    from torch import nn
+
+    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative
+    module.train()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        for k in range(batches):
+            rng = np.random.default_rng([recipe.seed, 2, k])
+            images, _ = batch(pairs, rng, recipe.batch, recipe.crop_px, recipe.jitter)
+            module(images.contiguous(memory_format=torch.channels_last))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    module.eval()
+
+
 def rate(step: int, recipe: Recipe) -> float:
     """Return the learning rate of a step: up and down along half cosines (Smith, arXiv:1708.07120)."""
     up = max(1.0, _WARM_UP * recipe.steps - 1)
@@ -200,8 +227,9 @@ def objective(logits: torch.Tensor, codes: torch.Tensor, recipe: Recipe) -> torc
     if recipe.loss == "focal":
         entropy = entropy * (p - target).abs().square()
     known = (codes != UNKNOWN).float()
-    overlap = (2.0 * (p * target).sum() + 1.0) / ((p * known).sum() + target.sum() + 1.0)
-    return (entropy * weight).sum() / weight.sum().clamp(min=1.0) + recipe.dice * (1.0 - overlap)
+    over = (0, 1, 2) if recipe.dice_over == "batch" else (1, 2)
+    overlap = (2.0 * (p * target).sum(over) + 1.0) / ((p * known).sum(over) + target.sum(over) + 1.0)
+    return (entropy * weight).sum() / weight.sum().clamp(min=1.0) + recipe.dice * (1.0 - overlap.mean())
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:

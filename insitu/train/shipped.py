@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from insitu.train.labelled import Labelled
     from insitu.types import Model
 
-SIDE_PX, SEED = 192, 1
+INPUT = "contrast"  # what the networks see (`insitu.models.inputs`)
+SIDE_PX, SEED = 256, 1
 FOLDS, TESTED_FOLD = 5, 0
 # (seed, number) of what is drawn; panels are varied `number` times each
-SCENES = ((1, 1200), (2, 1800))
-ROUGH = ((1, 800),)
-PANELS = ((1, 2), (2, 4))
+SCENES = ((1, 4000),)
+ROUGH = ((1, 4000),)
+PANELS = ((1, 20),)
 # Images of one kind with labels drawn for them: their contrast is known, and they must not crowd out the rest.
 OWN = ((1, 12),)
 _KNOWN_CONTRAST = Augmentation(invert=0.15, contrast_to_noise=(2.0, 20.0))
@@ -83,12 +84,14 @@ def tiles(name: str, samples: Path, reduced: int = 1) -> Pairs:
     reduced : int
         Divides the amounts, for a quick look.
     """
+    from insitu.models.inputs import of_kind
     from insitu.train import labelled
     from insitu.train.tiles import agglomerate_tiles, real_tiles, scene_tiles
 
+    shown = of_kind(INPUT)
     if name in ("scenes", "rough"):
         draw, wanted = (scene_tiles, SCENES) if name == "scenes" else (agglomerate_tiles, ROUGH)
-        return together([draw(max(4, n // reduced), SIDE_PX, seed) for seed, n in wanted])
+        return together([draw(max(4, n // reduced), SIDE_PX, seed, shown) for seed, n in wanted])
     if name in ("gold", "catalysts"):
         found = list((labelled.gold if name == "gold" else labelled.boxes)(samples))
         how, wanted = (_KNOWN_CONTRAST if name == "gold" else _BOXES), OWN
@@ -99,11 +102,13 @@ def tiles(name: str, samples: Path, reduced: int = 1) -> Pairs:
         found = [one for one in panels if (tested(one) or one.group.startswith("unlisted")) == unseen]
         how, wanted = Augmentation(), PANELS
     found = found[::reduced]
-    return together([real_tiles(found, max(1, n // reduced), SIDE_PX, seed, how) for seed, n in wanted])
+    return together([real_tiles(found, max(1, n // reduced), SIDE_PX, seed, how, shown=shown) for seed, n in wanted])
 
 
 def together(parts: Sequence[Pairs]) -> Pairs:
     """Return several sets as one."""
+    if len(parts) == 1:
+        return parts[0]
     return Pairs(np.concatenate([p.images for p in parts]), np.concatenate([p.masks for p in parts]))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from insitu.train.labelled import Labelled
 
 INPUT = "asinh"
-"""The conditioning (`insitu.models.inputs`) that networks are trained with here."""
+"""The conditioning (`insitu.models.inputs`) of networks for one microscope; `insitu.train.shipped` has another."""
 Polarity = Literal["auto", "dark", "bright"]
 _UNCHANGED = 1_000_000  # in place of the number of the variation
 _MOST_TILES = 3  # of one image: large images must not outweigh the others
@@ -90,6 +90,7 @@ def real_tiles(
     *,
     polarity: Mapping[str, Polarity] | None = None,
     native: bool = False,
+    shown: Conditioning | None = None,
 ) -> Pairs:
     """Return tiles of every image and of `variants` variations of it.
 
@@ -104,6 +105,8 @@ def real_tiles(
         Of each group; judged from each image by itself where it is absent, as for the first frame of a movie in use.
     native : bool
         Also take the unchanged image.
+    shown : Conditioning, optional
+        `INPUT` by default.
     """
     import zlib
 
@@ -115,7 +118,7 @@ def real_tiles(
             image, labels, unknown = (
                 varied(rng, one.image, one.labels, one.unknown, how) if k >= 0 else (one.image, one.labels, one.unknown)
             )
-            for tile, coded in cut(rng, ready(image, side_of), codes(labels, unknown), side):
+            for tile, coded in cut(rng, ready(image, side_of, shown), codes(labels, unknown), side):
                 images.append(tile)
                 masks.append(coded)
     return Pairs(np.stack(images), np.stack(masks))
@@ -130,27 +133,29 @@ def validation_tiles(
     return Pairs(tiles.images[order], tiles.masks[order])
 
 
-def agglomerate_tiles(n: int, side: int, seed: int) -> Pairs:
+def agglomerate_tiles(n: int, side: int, seed: int, shown: Conditioning | None = None) -> Pairs:
     """Return `n` scenes of small particles on rough supports."""
     from insitu.train.agglomerates import agglomerate_scene
 
     images, masks = np.empty((n, side, side), np.float16), np.empty((n, side, side), np.uint8)
     for k in range(n):
         rng = np.random.default_rng([seed, 77, k])
-        image, labels = agglomerate_scene(rng, 256)
-        [(images[k], masks[k])] = list(cut(rng, ready(image), codes(labels), side))[:1]
+        image, labels = agglomerate_scene(rng, side + side // 4)
+        [(images[k], masks[k])] = list(cut(rng, ready(image, how=shown), codes(labels), side))[:1]
     return Pairs(images, masks)
 
 
-def scene_tiles(n: int, side: int, seed: int) -> Pairs:
+def scene_tiles(n: int, side: int, seed: int, shown: Conditioning | None = None) -> Pairs:
     """Return `n` simulated scenes (`insitu.simulate.random_scene`), half of them enlarged or reduced: other grain."""
     images, masks = np.empty((n, side, side), np.float16), np.empty((n, side, side), np.uint8)
     for k in range(n):
-        images[k], masks[k] = _scene(np.random.default_rng([seed, 78, k]), side)
+        images[k], masks[k] = _scene(np.random.default_rng([seed, 78, k]), side, shown)
     return Pairs(images, masks)
 
 
-def _scene(rng: np.random.Generator, side: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+def _scene(
+    rng: np.random.Generator, side: int, shown: Conditioning | None
+) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
     from scipy import ndimage
 
     from insitu.simulate import random_scene
@@ -181,4 +186,5 @@ def _scene(rng: np.random.Generator, side: int) -> tuple[NDArray[np.float16], ND
         particles = "dark" if bright_field else "bright"
         if rng.random() < 0.1:  # the polarity of a movie can be judged wrong
             particles = "bright" if bright_field else "dark"
-        return ready(image[:side, :side], particles), mask[:side, :side].astype(np.uint8)  # type: ignore[arg-type]
+        seen = ready(image[:side, :side], particles, shown)  # type: ignore[arg-type]
+        return seen, mask[:side, :side].astype(np.uint8)

@@ -42,7 +42,6 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
     """Train one network in its two stages, score the first and write the second; return its card."""
     from insitu.models.checkpoint import build
     from insitu.models.network import Network
-    from insitu.train.tiles import INPUT
 
     began = time.process_time()
     module = seeded(lambda: build(plan.architecture, plan.parameters), plan.recipe.seed)
@@ -50,7 +49,7 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
         "name": plan.name,
         "architecture": plan.architecture,
         "parameters": dict(plan.parameters),
-        "input": INPUT,
+        "input": shipped.INPUT,
     }
     stage(module, shipped.UNSEEN, plan.recipe, work / f"{plan.name}-unseen", sets)
     scores = shipped.scored(Network(module, plan.name, {**card, **cut(module, sets)}), plan.name, samples)

@@ -23,6 +23,8 @@ SMALL = [
     ("light_unet", {}),
     ("resunet", {"pools": [2, 4]}),
     ("resunet", {"pools": [2, 2], "dilations": [1, 1, 2]}),
+    ("resunet", {"pools": [2, 2], "stem": 2}),
+    ("resunet", {"pools": [2, 2], "stem": 2, "local": [4, 8]}),
     ("fcn8s", {"base": 2, "fully": 4}),
     ("fcn8s", {"base": 2, "fully": 0, "dilated": True}),
 ]
@@ -91,7 +93,52 @@ def test_a_pixel_sees_exactly_what_its_path_says(architecture, parameters):
     assert max(widths) <= widest(path)
 
 
-@pytest.mark.parametrize(("architecture", "parameters"), SMALL)
+def test_a_stem_divides_the_cost_and_keeps_every_pixel():
+    """Four channels in place of one, on a quarter of the pixels; maps can differ between the pixels of a block."""
+    plain, stem = (anatomy("resunet", {"pools": [2, 2], "base": 8, "stem": n}) for n in (1, 2))
+    assert 0.25 < stem.mac_per_px / plain.mac_per_px < 0.35
+    assert stem.multiple == 2 * plain.multiple
+    assert stem.receptive_field_px > 1.9 * plain.receptive_field_px
+    net = build("resunet", {"pools": [2, 2], "stem": 2}).eval()
+    image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 1, 32, 32), np.float32))
+    with torch.no_grad():
+        maps = net(image)
+        net.head.bias[:4] = torch.tensor([0.0, 100.0, 200.0, 300.0])
+        moved = net(image) - maps
+    assert maps.shape == (1, 2, 32, 32)
+    assert [float(moved[0, 0, y, x].round(decimals=-1)) for y in (4, 5) for x in (6, 7)] == [0.0, 100.0, 200.0, 300.0]
+
+
+def test_local_units_are_the_contrast_around():
+    """Against means over 5×5 blocks written down plainly; neither level nor contrast of the image matters."""
+    from insitu.models.resunet import _in_local_units
+
+    image = np.random.default_rng(1).normal(3.0, 2.0, (1, 1, 48, 64)).astype(np.float32)
+    found = _in_local_units(torch.from_numpy(image), 2)[0, 0].numpy()
+    blocks = image[0, 0].reshape(24, 2, 32, 2).astype(np.float64)
+    y, x = 11, 20  # a block; half a pixel from its centre the neighbours weigh in
+    mean, square = (
+        sum(
+            wy * wx * (blocks**p).mean((1, 3))[y - 2 + a : y + 3 + a, x - 2 + b : x + 3 + b].mean()
+            for a, wy in ((0, 0.75), (1, 0.25))
+            for b, wx in ((0, 0.75), (1, 0.25))
+        )
+        for p in (1, 2)
+    )
+    wanted = (image[0, 0, 2 * y + 1, 2 * x + 1] - mean) / np.sqrt(square - mean**2 + 0.03**2)
+    assert found[2 * y + 1, 2 * x + 1] == pytest.approx(wanted, abs=1e-4)
+    other = _in_local_units(torch.from_numpy(5 * image + 7), 2)[0, 0].numpy()
+    np.testing.assert_allclose(other, found, atol=2e-3)
+
+
+@pytest.mark.parametrize("wrong", [{"stem": 0}, {"stem": 9}, {"local": [3]}, {"local": [0]}])
+def test_stems_and_sides_that_do_not_exist_are_refused(wrong):
+    with pytest.raises(InputError, match="a residual UNet with stem = "):
+        build("resunet", wrong)
+
+
+# where local units lie on a grid of their own, before the first pooling, the arithmetic is no exact mean
+@pytest.mark.parametrize(("architecture", "parameters"), [one for one in SMALL if "local" not in one[1]])
 def test_the_published_field_is_the_mean_of_what_pixels_see(architecture, parameters):
     path = build(architecture, parameters).path
     period = 2048

@@ -39,6 +39,26 @@ def test_each_kind_is_the_formula_it_says(counts):
     assert CLIP[0] <= support.min() < support.max() <= CLIP[1]
 
 
+def test_contrast_is_measured_without_what_lies_far_out(counts):
+    image = counts.astype(np.float32)
+    plain = shown(image, of_kind("contrast"))
+    x = counts.astype(np.float64)
+    np.testing.assert_allclose(plain, (x - x.mean()) / x.std(), atol=1e-3)  # nothing lies far out of an even range
+    image[::20, ::20] *= 50  # 12 hot pixels of 3050
+    hot = shown(image, of_kind("contrast"))
+    cold = np.ones(image.shape, np.bool_)
+    cold[::20, ::20] = False
+    assert np.corrcoef(plain[cold], hot[cold])[0, 1] > 0.9999
+    assert hot[cold].std() > 0.4
+    assert shown(image, of_kind("standard"))[cold].std() < 0.1
+    assert not shown(np.full((20, 20), 7, np.uint16), of_kind("contrast")).any()
+
+
+def test_contrast_does_not_depend_on_gain_and_offset(counts):
+    first = shown(counts, of_kind("contrast"))
+    np.testing.assert_allclose(shown(counts * np.float32(0.01) - 300, of_kind("contrast")), first, atol=2e-3)
+
+
 def test_sixteen_bits_are_kept():
     ramp = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
     for kind in ("maximum", "minmax", "standard"):

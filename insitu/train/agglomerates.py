@@ -91,7 +91,7 @@ def _taken(rng: np.random.Generator, mass: NDArray[np.float32], dose: float, rad
     if rng.random() < 0.25:
         grey = 1.0 - grey
     grey = grey ** np.float32(exp(rng.uniform(-0.5, 0.4)))
-    return np.rint(grey * rng.choice([255.0, 4000.0])).astype(np.uint16)
+    return np.asarray(np.rint(grey * rng.choice([255.0, 4000.0])), np.uint16)
 
 
 def _support(rng: np.random.Generator, side: int, radius: float) -> NDArray[np.float32]:

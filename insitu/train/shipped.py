@@ -31,8 +31,8 @@ OWN = ((1, 12),)
 _KNOWN_CONTRAST = Augmentation(invert=0.15, contrast_to_noise=(2.0, 20.0))
 _BOXES = Augmentation(invert=0.15, contrast_to_noise=(3.0, 20.0), noise=0.3)
 # set → how often a crop comes from it
-UNSEEN = {"scenes": 0.3, "rough": 0.2, "panels": 0.5}
-EVERYTHING = {"scenes": 0.25, "rough": 0.15, "panels": 0.25, "panels_tested": 0.1, "gold": 0.1, "catalysts": 0.15}
+UNSEEN = {"scenes": 0.2, "rough": 0.3, "panels": 0.5}
+EVERYTHING = {"scenes": 0.15, "rough": 0.2, "panels": 0.35, "panels_tested": 0.1, "gold": 0.05, "catalysts": 0.15}
 ATTRIBUTION = (
     "EMPS, by256/emps (MIT; figure panels of the publications whose DOIs are listed there)",
     "gold at 800 °C, msa-em/microscopy-seg-track (CC-BY-4.0)",
@@ -57,13 +57,21 @@ class Plan:
 
 
 _RECIPE = Recipe(
-    steps=5000, batch=4, crop_px=192, most_rate=0.003, jitter=0.2, contact=3.0, precision="bfloat16", seed=SEED
+    steps=14000,
+    batch=4,
+    crop_px=224,
+    most_rate=0.003,
+    jitter=0.25,
+    contact=3.0,
+    dice_over="image",
+    precision="bfloat16",
+    seed=SEED,
 )
-_FURTHER = replace(_RECIPE, steps=1200, most_rate=0.0015, seed=SEED + 1)
+_FURTHER = replace(_RECIPE, steps=3000, most_rate=0.001, seed=SEED + 1)
 PLANS: tuple[Plan, ...] = (
-    Plan("resunet-mixed-2", "resunet", _RECIPE, _FURTHER, {"pools": [2, 4, 4], "base": 8}),
-    Plan("unet-mixed-2", "unet", _RECIPE, _FURTHER),
-    Plan("shallow-mixed-2", "shallow", replace(_RECIPE, steps=1500), replace(_FURTHER, steps=500)),
+    Plan(
+        "resunet-mixed-2", "resunet", _RECIPE, _FURTHER, {"pools": [2, 2, 4], "base": 16, "stem": 2, "local": [8, 32]}
+    ),
 )
 
 
@@ -103,6 +111,13 @@ def tiles(name: str, samples: Path, reduced: int = 1) -> Pairs:
         how, wanted = Augmentation(), PANELS
     found = found[::reduced]
     return together([real_tiles(found, max(1, n // reduced), SIDE_PX, seed, how, shown=shown) for seed, n in wanted])
+
+
+def seen_panels(samples: Path) -> list[Labelled]:
+    """Return the panels of EMPS that the held-out model has learned from."""
+    from insitu.train.labelled import emps
+
+    return [one for one in emps(samples) if not tested(one) and not one.group.startswith("unlisted")]
 
 
 def together(parts: Sequence[Pairs]) -> Pairs:

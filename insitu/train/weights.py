@@ -22,8 +22,8 @@ from insitu.errors import CommandError, InsituError
 from insitu.train import shipped
 from insitu.train.cards import write
 from insitu.train.data import Pairs
-from insitu.train.learn import THRESHOLDS, dice_at
-from insitu.train.loop import seeded, train
+from insitu.train.held_out import operating_point
+from insitu.train.loop import seeded, settle, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from insitu.train.loop import Recipe
     from insitu.train.shipped import Plan
 
-_HYSTERESIS = 0.2  # above the threshold: a piece that nowhere reaches so far is no particle
-_CHOSEN_ON = 200  # tiles of each of the sets on which the threshold is chosen: those that both stages learn from
+_CHOSEN_ON = 8  # every so many of the panels that both stages learn from: what threshold and hysteresis are chosen on
+_SETTLING = 200  # batches
 
 
 def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], samples: Path) -> dict[str, Any]:
@@ -51,11 +51,16 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
         "parameters": dict(plan.parameters),
         "input": shipped.INPUT,
     }
+    seen = shipped.seen_panels(samples)[::_CHOSEN_ON]
     stage(module, shipped.UNSEEN, plan.recipe, work / f"{plan.name}-unseen", sets)
-    scores = shipped.scored(Network(module, plan.name, {**card, **cut(module, sets)}), plan.name, samples)
+    model = Network(module, plan.name, card)
+    operating_point(model, seen)
+    scores = shipped.scored(model, plan.name, samples)
+    scores |= {"threshold": model.threshold, "seed": model.seed}
     module.requires_grad_(requires_grad=True)
     stage(module, shipped.EVERYTHING, plan.further, work / f"{plan.name}-everything", sets)
-    card |= cut(module, sets)
+    threshold, seed, tried = operating_point(Network(module, plan.name, card), seen)
+    card |= {"threshold": threshold, "seed": seed, "f2_of_panels": tried}
     card |= {
         "parameter_count": sum(p.numel() for p in module.parameters()),
         "data": "simulated scenes, scenes of rough supports, EMPS, gold at 800 °C, supported catalysts (boxes)",
@@ -71,23 +76,13 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
     return write(module, folder / f"{plan.name}.safetensors", card, for_readers)
 
 
-def cut(module: nn.Module, sets: Callable[[str], Pairs]) -> dict[str, Any]:
-    """Return threshold and hysteresis, and the pixel Dice from which they follow: scenes and panels count alike."""
-    each = [dice_at(module, sets(name).first(_CHOSEN_ON)) for name in ("scenes", "panels")]
-    mean = {t: round(sum(one[t] for one in each) / len(each), 4) for t in THRESHOLDS}
-    threshold = max(mean, key=lambda t: mean[t])
-    return {
-        "threshold": threshold,
-        "seed": round(min(0.9, threshold + _HYSTERESIS), 2),
-        "pixel_dice_at_threshold": {str(t): v for t, v in mean.items()},
-    }
-
-
 def stage(
     module: nn.Module, shares: dict[str, float], recipe: Recipe, state: Path, sets: Callable[[str], Pairs]
 ) -> None:
-    """Train one stage; a stage that is done already is only read."""
-    train(module, shipped.mixture(shares, sets), recipe, _report, state=state)
+    """Train one stage; of a stage that is done already only the statistics of the norms are measured again."""
+    pairs = shipped.mixture(shares, sets)
+    train(module, pairs, recipe, _report, state=state)
+    settle(module, pairs, recipe, min(_SETTLING, recipe.steps))
 
 
 def kept(work: Path, samples: Path, reduced: int = 1) -> Callable[[str], Pairs]:

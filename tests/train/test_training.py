@@ -11,7 +11,7 @@ import torch
 from insitu.errors import CommandError
 from insitu.models.checkpoint import build
 from insitu.train.data import CONTACT, UNKNOWN, Mixture, Pairs, batch
-from insitu.train.loop import Recipe, objective, rate, seeded, train
+from insitu.train.loop import Recipe, objective, rate, seeded, settle, train
 from insitu.train.tiles import scene_tiles
 
 
@@ -80,6 +80,33 @@ def test_unknown_pixels_count_for_nothing_and_contacts_for_more():
     assert math.isclose(
         float(objective(wrong, codes, Recipe())), float(objective(logits, codes, Recipe())), rel_tol=1e-6
     )
+
+
+def test_dice_of_each_image_makes_a_small_missed_particle_dear():
+    codes = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    codes[0, :20, :20] = 1
+    codes[1, 4:8, 4:8] = 1
+    logits = torch.where(codes == 1, 8.0, -8.0)
+    logits[1] = -8.0  # the small one is missed
+    batch, image = (float(objective(logits, codes, Recipe(dice=1.0, dice_over=n))) for n in ("batch", "image"))
+    assert batch < 0.1
+    assert image > 0.4
+
+
+def test_settled_norms_have_the_mean_of_many_batches(pairs):
+    recipe = Recipe(batch=2, crop_px=32, seed=4)
+    module = seeded(lambda: build("resunet", {"pools": [2], "base": 4}), 1)
+    before = {k: v.clone() for k, v in module.state_dict().items() if "running" not in k and "tracked" not in k}
+    settle(module, pairs, recipe, 12)
+    assert not module.training
+    after = module.state_dict()
+    assert all(torch.equal(v, after[k]) for k, v in before.items())
+    assert module.down[0].path[1].momentum == 0.1
+    seen = []
+    for k in range(12):
+        images, _ = batch(pairs, np.random.default_rng([4, 2, k]), 2, 32)
+        seen.append(module.down[0].path[0](images).mean((0, 2, 3)).detach())
+    torch.testing.assert_close(after["down.0.path.1.running_mean"], torch.stack(seen).mean(0))
 
 
 def test_a_weight_on_particles_makes_a_missed_one_dearer():

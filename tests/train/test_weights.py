@@ -46,6 +46,15 @@ def test_both_stages_are_trained_scored_and_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, "PLANS", (plan,))
     monkeypatch.setattr(shipped, "tiles", tiles)
     monkeypatch.setattr(shipped, "scored", lambda *_given: {"name": "x", **SCORES})
+    monkeypatch.setattr(shipped, "seen_panels", lambda _samples: list(range(17)))
+    chosen_on = []
+
+    def operating_point(model, panels):
+        chosen_on.append(panels)
+        model.threshold, model.seed = 0.4, 0.55
+        return 0.4, 0.55, {"0.4/0.55": 0.7}
+
+    monkeypatch.setattr(weights, "operating_point", operating_point)
     monkeypatch.setattr("insitu.models.memory.keep_large_blocks", lambda: False)
     monkeypatch.setattr(torch, "set_num_threads", lambda _n: None)
     arguments = ["--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--samples", str(tmp_path)]
@@ -56,7 +65,9 @@ def test_both_stages_are_trained_scored_and_written(tmp_path, monkeypatch):
     assert sorted(set(asked)) == sorted(shipped.EVERYTHING)
     assert len(asked) == len(set(asked))  # the second stage takes what the first has kept
     card = json.loads((tmp_path / "out" / "shallow-mixed-9.json").read_text())
-    assert card["held_out"] == SCORES
+    assert card["held_out"] == {**SCORES, "threshold": 0.4, "seed": 0.55}
+    assert (card["threshold"], card["seed"], card["input"]) == (0.4, 0.55, shipped.INPUT)
+    assert chosen_on == [[0, 8, 16]] * 2
     assert len(card["attribution"]) == 3
     model = load_network(tmp_path / "out" / "shallow-mixed-9.safetensors")
     with torch.inference_mode():

@@ -7,7 +7,7 @@ import numpy as np
 from insitu.train.agglomerates import agglomerate_scene
 from insitu.train.augment import Augmentation, varied
 from insitu.train.data import CONTACT, PARTICLE, SUPPORT, UNKNOWN
-from insitu.train.held_out import edge_offset, instances, matched_boxes
+from insitu.train.held_out import Instances, edge_offset, instances, matched_boxes, operating_point
 from insitu.train.labelled import Labelled, looks_alike
 from insitu.train.tiles import codes, real_tiles
 
@@ -129,3 +129,40 @@ def test_the_offset_of_an_edge_is_that_of_discs():
     for more in (-3.0, 0.0, 2.0):
         expected = ((60 + more) ** 2 - 60**2) / 120
         assert abs(edge_offset(disc(60), disc(60 + more)) - expected) < 0.06
+
+
+def test_f2_weighs_recall_twice():
+    half = Instances(found=5, true=10, reported=10)
+    assert half.f2 == half.recall == half.precision == 0.5
+    recall, precision = Instances(9, 10, 18), Instances(9, 18, 10)
+    assert (recall.recall, precision.precision) == (0.9, 0.9)
+    assert recall.f2 == 5 * 0.5 * 0.9 / (4 * 0.5 + 0.9)
+    assert recall.f2 > precision.f2
+    assert Instances(0, 0, 0).f2 == 0.0
+
+
+def test_the_operating_point_is_where_particles_are_found_whole():
+    """A model whose probability is 0.8 in particles, 0.45 around them and in specks: between the two it is right."""
+    import torch
+
+    class Known:
+        name, threshold, seed = "known", 0.1, 0.0
+
+        def probabilities(self, images):
+            bright = images > images.amax() / 2
+            around = torch.nn.functional.max_pool2d(bright.float(), 15, 1, 7) > 0
+            p = torch.where(around, 0.45, 0.05)
+            p[:, 56:62, 50:60] = 0.45
+            return torch.where(bright, 0.8, p)
+
+    labels = blobs()
+    labels[labels == 2] = 0
+    image = (100 + 100 * (labels > 0) + np.random.default_rng(0).normal(0, 3, labels.shape)).astype(np.uint8)
+    one = Labelled(image, labels, np.zeros(labels.shape, np.bool_), "a", "a")
+    model = Known()
+    threshold, seed, scores = operating_point(model, [one])
+    assert (threshold, seed) == (model.threshold, model.seed)
+    assert 0.45 <= threshold < 0.8
+    assert scores[f"{threshold}/{seed}"] == max(scores.values()) == 1.0
+    assert scores["0.2/0.2"] < 0.5
+    assert scores["0.2/0.5"] < 0.9  # the specks are gone, what is around is not

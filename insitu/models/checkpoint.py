@@ -33,7 +33,7 @@ _PYTORCH = (".pt", ".pth")
 _PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _IMPORT = "`insitu models import {file}` takes its tensors and runs nothing"
-_AGAIN = "train it again with `python -m insitu.train.weights`, or restore the file from the release"
+_AGAIN = "restore the file from the release, or train it again: `python -m insitu.train.weights --work FOLDER`"
 
 
 def load_network(file: Path, device: str = "cpu", *, fold: bool = True) -> Network:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, log, pi
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,57 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _VISIBLE = 5.0  # least signal of a particle over the noise of its area (Rose criterion)
-_DISTINCT = 2.5  # least signal of a particle over the roughness of the support at its scale
 _MOST = 400  # particles of a scene
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What scenes are like; lengths in px or in typical particle radii, ranges drawn evenly in the logarithm.
+
+    Attributes
+    ----------
+    radius_px : tuple of float
+        The scene's typical particle radius.
+    signal : tuple of float
+        Thickness of a typical particle: over the support's mean, or with `by_visibility` over what can just be seen.
+    distinct : float
+        Least signal of a particle over the roughness of the support at its scale.
+    dose : tuple of float
+        Electrons a pixel at the mean thickness.
+    blur, defocus : tuple of float
+        Widths in px and in px a px of radius, beyond 0.3 px: of the image, and of the support, which reaches above and
+        below the plane in focus.
+    """
+
+    radius_px: tuple[float, float]
+    signal: tuple[float, float]
+    by_visibility: bool
+    distinct: float
+    dose: tuple[float, float]
+    blur: tuple[float, float]
+    defocus: tuple[float, float]
+
+
+CLEAR = Look(
+    radius_px=(2.2, 26.0),
+    signal=(0.15, 3.0),
+    by_visibility=False,
+    distinct=2.5,
+    dose=(3.0, 1500.0),
+    blur=(1.0, 0.12),
+    defocus=(1.0, 1.0),
+)
+"""Sharp particles, most of them far denser than the support."""
+FAINT = Look(
+    radius_px=(2.2, 20.0),
+    signal=(1.2, 12.0),
+    by_visibility=True,
+    distinct=1.5,
+    dose=(8.0, 2000.0),
+    blur=(0.7, 0.4),
+    defocus=(1.0, 2.0),
+)
+"""Particles as blurred as small ones are by a wide probe, down to what can just be told from the support."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +84,11 @@ class _Scene:
     spread: float
     strength: float
     dose: float
+    distinct: float
 
 
 def agglomerate_scene(
-    rng: np.random.Generator, side: int, *, radius_px: tuple[float, float] = (2.2, 26.0)
+    rng: np.random.Generator, side: int, look: Look = CLEAR
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
     """Draw one scene.
 
@@ -47,8 +97,7 @@ def agglomerate_scene(
     rng : numpy Generator
     side : int
         Height and width in px.
-    radius_px : tuple of float
-        Range of the scene's typical particle radius.
+    look : Look
 
     Returns
     -------
@@ -57,29 +106,36 @@ def agglomerate_scene(
     labels : int32 (side, side)
         A number for each particle.
     """
-    radius = _log_uniform(rng, *radius_px)
-    thickness = _support(rng, side, radius)
+    radius = _log_uniform(rng, *look.radius_px)
+    thickness = _support(rng, side, radius, look)
+    rough = _smooth(np.abs(thickness - _smooth(thickness, 1.5 * radius)), radius)
+    anywhere, spread = rng.random() < 0.2, rng.uniform(0.1, 0.5)
+    signal, dose = _log_uniform(rng, *look.signal), _log_uniform(rng, *look.dose)
+    if look.by_visibility:
+        least = _least_signal(thickness, rough, look.distinct, dose, pi * radius**2)
+        signal = float(np.clip(signal * np.median(least), 0.05, 3.0))
     scene = _Scene(
         labels=np.zeros((side, side), np.int32),
         mass=np.zeros((side, side), np.float32),
         thickness=thickness,
-        rough=_smooth(np.abs(thickness - _smooth(thickness, 1.5 * radius)), radius),
-        anywhere=rng.random() < 0.2,
+        rough=rough,
+        anywhere=anywhere,
         radius=radius,
-        spread=rng.uniform(0.1, 0.5),
-        strength=_log_uniform(rng, 0.15, 3.0),
-        dose=_log_uniform(rng, 3.0, 1500.0),
+        spread=spread,
+        strength=signal,
+        dose=dose,
+        distinct=look.distinct,
     )
     covered = _log_uniform(rng, 0.01, 0.25) * side**2 / (pi * radius**2)
     for number in range(1, 1 + (int(np.clip(covered, 2, _MOST)) if rng.random() > 0.08 else 0)):
         _place(rng, scene, number)
-    return _taken(rng, thickness + scene.mass, scene.dose, radius), scene.labels
+    return _taken(rng, thickness + scene.mass, dose, look.blur[0] + look.blur[1] * radius), scene.labels
 
 
-def _taken(rng: np.random.Generator, mass: NDArray[np.float32], dose: float, radius: float) -> NDArray[np.uint16]:
+def _taken(rng: np.random.Generator, mass: NDArray[np.float32], dose: float, most_blur: float) -> NDArray[np.uint16]:
     """Return the image of a thickness: blur, texture, shot noise, grain of a scaled picture, contrast, digitisation."""
     side = len(mass)
-    image = _smooth(mass, _log_uniform(rng, 0.3, 1.0 + 0.12 * radius))
+    image = _smooth(mass, _log_uniform(rng, 0.3, most_blur))
     texture = _smooth(rng.standard_normal((side, side), np.float32), _log_uniform(rng, 0.8, 3.0))
     image = image * (1.0 + np.float32(_log_uniform(rng, 0.002, 0.05)) * _unit(texture))
     noise = rng.standard_normal(image.shape, np.float32)
@@ -94,7 +150,7 @@ def _taken(rng: np.random.Generator, mass: NDArray[np.float32], dose: float, rad
     return np.asarray(np.rint(grey * rng.choice([255.0, 4000.0])), np.uint16)
 
 
-def _support(rng: np.random.Generator, side: int, radius: float) -> NDArray[np.float32]:
+def _support(rng: np.random.Generator, side: int, radius: float, look: Look) -> NDArray[np.float32]:
     """Return the thickness of the support, about 1 on average where there is any: a heap, a cloud, or both."""
     thickness = np.full((side, side), _log_uniform(rng, 0.02, 0.3), np.float32)
     kind = rng.random()
@@ -110,8 +166,8 @@ def _support(rng: np.random.Generator, side: int, radius: float) -> NDArray[np.f
         for width, most in ((_log_uniform(rng, 1.5, 5.0), 0.06), (_log_uniform(rng, 5.0, 30.0), 0.15))
     )
     thickness = thickness * np.clip(1.0 + rough, 0.1, None)
-    # the support reaches above and below the plane in focus
-    return _smooth(np.asarray(thickness, np.float32), _log_uniform(rng, 0.3, 1.0 + radius))
+    out_of_focus = _log_uniform(rng, 0.3, look.defocus[0] + look.defocus[1] * radius)
+    return _smooth(np.asarray(thickness, np.float32), out_of_focus)
 
 
 def _heap(rng: np.random.Generator, side: int, radius: float) -> NDArray[np.float32]:
@@ -172,11 +228,17 @@ def _place(rng: np.random.Generator, scene: _Scene, number: int) -> None:
         height = profile * scene.strength * size * exp(rng.normal(0.0, 0.25))
         signal = float(height[inside].mean())
         under = float(thickness[rows, columns][inside].mean())
-        noise = np.sqrt(under / scene.dose / int(inside.sum())) + 0.01 * under
-        if signal >= max(_VISIBLE * noise, _DISTINCT * float(scene.rough[int(cy), int(cx)])):
+        if signal >= _least_signal(
+            under, float(scene.rough[int(cy), int(cx)]), scene.distinct, scene.dose, float(inside.sum())
+        ):
             mass[rows, columns][inside] = np.maximum(mass[rows, columns][inside], height[inside])
             labels[rows, columns][inside] = number
         return
+
+
+def _least_signal(thickness: Any, rough: Any, distinct: float, dose: float, area: float) -> Any:  # noqa: ANN401 - float or array
+    """Return the mean thickness from which a particle of an area can be seen: above noise, texture and roughness."""
+    return np.maximum(_VISIBLE * (np.sqrt(thickness / dose / area) + 0.01 * thickness), distinct * rough)
 
 
 def _outline(

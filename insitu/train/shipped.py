@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ FOLDS, TESTED_FOLD = 5, 0
 # (seed, number) of what is drawn; panels are varied `number` times each
 SCENES = ((1, 4000),)
 ROUGH = ((1, 4000),)
+FAINT = ((1, 2400),)
 PANELS = ((1, 20),)
 # Images of one kind with labels drawn for them: their contrast is known, and they must not crowd out the rest.
 OWN = ((1, 12),)
@@ -85,7 +87,7 @@ def tiles(name: str, samples: Path, reduced: int = 1) -> Pairs:
 
     Parameters
     ----------
-    name : {"scenes", "rough", "panels", "panels_tested", "gold", "catalysts"}
+    name : {"scenes", "rough", "faint", "panels", "panels_tested", "gold", "catalysts"}
         `panels` are the publications that the held-out model may see, `panels_tested` the others.
     samples : Path
         Folder that holds ``segmentation/``.
@@ -97,8 +99,10 @@ def tiles(name: str, samples: Path, reduced: int = 1) -> Pairs:
     from insitu.train.tiles import agglomerate_tiles, real_tiles, scene_tiles
 
     shown = of_kind(INPUT)
-    if name in ("scenes", "rough"):
-        draw, wanted = (scene_tiles, SCENES) if name == "scenes" else (agglomerate_tiles, ROUGH)
+    drawn = {"scenes": (scene_tiles, SCENES), "rough": (agglomerate_tiles, ROUGH)}
+    drawn["faint"] = (partial(agglomerate_tiles, faint=True), FAINT)
+    if name in drawn:
+        draw, wanted = drawn[name]
         return together([draw(max(4, n // reduced), SIDE_PX, seed, shown) for seed, n in wanted])
     if name in ("gold", "catalysts"):
         found = list((labelled.gold if name == "gold" else labelled.boxes)(samples))

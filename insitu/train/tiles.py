@@ -133,14 +133,14 @@ def validation_tiles(
     return Pairs(tiles.images[order], tiles.masks[order])
 
 
-def agglomerate_tiles(n: int, side: int, seed: int, shown: Conditioning | None = None) -> Pairs:
-    """Return `n` scenes of small particles on rough supports."""
-    from insitu.train.agglomerates import agglomerate_scene
+def agglomerate_tiles(n: int, side: int, seed: int, shown: Conditioning | None = None, *, faint: bool = False) -> Pairs:
+    """Return `n` scenes of small particles on rough supports, clear or faint (`insitu.train.agglomerates`)."""
+    from insitu.train.agglomerates import CLEAR, FAINT, agglomerate_scene
 
     images, masks = np.empty((n, side, side), np.float16), np.empty((n, side, side), np.uint8)
     for k in range(n):
         rng = np.random.default_rng([seed, 77, k])
-        image, labels = agglomerate_scene(rng, side + side // 4)
+        image, labels = agglomerate_scene(rng, side + side // 4, FAINT if faint else CLEAR)
         [(images[k], masks[k])] = list(cut(rng, ready(image, how=shown), codes(labels), side))[:1]
     return Pairs(images, masks)
 

@@ -43,6 +43,8 @@ class Recipe:
         Weight of the support between touching particles (Ronneberger et al., doi:10.1007/978-3-319-24574-4_28).
     balance : float
         Weight of particle pixels in the cross-entropy.
+    until : int
+        Stop after so many of the steps, at the rate reached: another stage goes on with other data. 0: never.
     check_every, patience : int
         Validate so often; stop after so many validations without improvement, and keep the best. 0: never.
     """
@@ -60,6 +62,7 @@ class Recipe:
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 1
     threads: int = 1
+    until: int = 0
     check_every: int = 0
     patience: int = 0
 
@@ -135,13 +138,14 @@ def _steps(
     module.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
     optimiser = torch.optim.Adam(module.parameters(), lr=recipe.most_rate)
     history, best = load_state(state, module, optimiser, recipe) if state else (History(), None)
-    for step in range(len(history.losses), recipe.steps):
+    last = recipe.until or recipe.steps
+    for step in range(len(history.losses), last):
         if history.stopped:
             break
         torch.manual_seed((recipe.seed << 32) + step)
         history.losses.append(_step(module, pairs, recipe, optimiser, step))
         done = step + 1
-        if validate and recipe.check_every and (done % recipe.check_every == 0 or done == recipe.steps):
+        if validate and recipe.check_every and (done % recipe.check_every == 0 or done == last):
             module.eval()
             score = validate(module)
             module.train()
@@ -150,7 +154,7 @@ def _steps(
             history.checks.append((done, score))
             late = sum(s > history.best_step for s, _ in history.checks)
             history.stopped = bool(recipe.patience) and late >= recipe.patience
-        if done % REPORT_STEPS == 0 or done == recipe.steps or history.stopped:
+        if done % REPORT_STEPS == 0 or done == last or history.stopped:
             if state:
                 save_state(state, module, optimiser, recipe=recipe, history=history, best=best)
             if report:

@@ -26,15 +26,26 @@ FOLDS, TESTED_FOLD = 5, 0
 # (seed, number) of what is drawn; panels are varied `number` times each
 SCENES = ((1, 4000),)
 ROUGH = ((1, 4000),)
-FAINT = ((1, 2400),)
+FAINT = ((1, 1500),)
 PANELS = ((1, 20),)
 # Images of one kind with labels drawn for them: their contrast is known, and they must not crowd out the rest.
 OWN = ((1, 12),)
 _KNOWN_CONTRAST = Augmentation(invert=0.15, contrast_to_noise=(2.0, 20.0))
 _BOXES = Augmentation(invert=0.15, contrast_to_noise=(3.0, 20.0), noise=0.3)
 # set → how often a crop comes from it
-UNSEEN = {"scenes": 0.2, "rough": 0.3, "panels": 0.5}
-EVERYTHING = {"scenes": 0.15, "rough": 0.2, "panels": 0.35, "panels_tested": 0.1, "gold": 0.05, "catalysts": 0.15}
+UNSEEN: tuple[dict[str, float], ...] = (
+    {"scenes": 0.2, "rough": 0.3, "panels": 0.5},
+    {"scenes": 0.2, "rough": 0.1, "faint": 0.25, "panels": 0.45},
+)
+EVERYTHING = {
+    "scenes": 0.15,
+    "rough": 0.05,
+    "faint": 0.15,
+    "panels": 0.35,
+    "panels_tested": 0.1,
+    "gold": 0.05,
+    "catalysts": 0.15,
+}
 ATTRIBUTION = (
     "EMPS, by256/emps (MIT; figure panels of the publications whose DOIs are listed there)",
     "gold at 800 °C, msa-em/microscopy-seg-track (CC-BY-4.0)",
@@ -44,22 +55,28 @@ ATTRIBUTION = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One set of weights: its architecture, how it is trained on `UNSEEN`, and how it goes on with `EVERYTHING`."""
+    """One set of weights: its architecture, how it is trained on `UNSEEN`, and how it goes on with `EVERYTHING`.
+
+    The held-out model has a stage for each of `recipes`, with the sets of `UNSEEN` of the same place.
+    """
 
     name: str
     architecture: str
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     further: Recipe
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def shorter(self, factor: int) -> Plan:
         """Return the same plan with fewer steps, for a quick look."""
-        recipe, further = (replace(r, steps=max(1, r.steps // factor)) for r in (self.recipe, self.further))
-        return replace(self, recipe=recipe, further=further)
+        *recipes, further = (
+            replace(r, steps=max(1, r.steps // factor), until=r.until // factor) for r in (*self.recipes, self.further)
+        )
+        return replace(self, recipes=tuple(recipes), further=further)
 
 
 _RECIPE = Recipe(
     steps=14000,
+    until=9100,
     batch=4,
     crop_px=224,
     most_rate=0.003,
@@ -69,10 +86,15 @@ _RECIPE = Recipe(
     precision="bfloat16",
     seed=SEED,
 )
-_FURTHER = replace(_RECIPE, steps=3000, most_rate=0.001, seed=SEED + 1)
+_SECOND = replace(_RECIPE, steps=5000, until=0, most_rate=0.0015, seed=SEED + 1)
+_FURTHER = replace(_RECIPE, steps=1500, until=0, most_rate=0.0005, seed=SEED + 2)
 PLANS: tuple[Plan, ...] = (
     Plan(
-        "resunet-mixed-2", "resunet", _RECIPE, _FURTHER, {"pools": [2, 2, 4], "base": 16, "stem": 2, "local": [8, 32]}
+        "resunet-mixed-2",
+        "resunet",
+        (_RECIPE, _SECOND),
+        _FURTHER,
+        {"pools": [2, 2, 4], "base": 16, "stem": 2, "local": [8, 32]},
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,6 +185,17 @@ def test_a_saved_training_of_another_recipe_is_refused(pairs, tmp_path):
     with pytest.raises(CommandError, match="another recipe") as caught:
         train(module, pairs, Recipe(steps=3, batch=2, crop_px=32), state=tmp_path / "state")
     assert "another output" in caught.value.hint
+
+
+def test_a_stage_may_leave_its_schedule_early(pairs, tmp_path):
+    recipe = Recipe(steps=8, batch=2, crop_px=32, seed=5)
+    left = replace(recipe, until=3)
+    module = seeded(lambda: build("resunet", {"pools": [2], "base": 4}), 1)
+    history = train(module, pairs, left, state=tmp_path / "left")
+    assert len(history.losses) == 3
+    whole = seeded(lambda: build("resunet", {"pools": [2], "base": 4}), 1)
+    assert train(whole, pairs, recipe).losses[:3] == history.losses
+    assert train(module, pairs, left, state=tmp_path / "left").losses == history.losses
 
 
 def test_a_training_stops_when_validation_gains_nothing(pairs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_both_stages_are_trained_scored_and_written(tmp_path, monkeypatch):
     import torch
 
     quick = Recipe(steps=2, batch=2, crop_px=32, seed=3)
-    plan = shipped.Plan("shallow-mixed-9", "shallow", quick, quick)
+    plan = shipped.Plan("shallow-mixed-9", "shallow", (replace(quick, steps=9, until=2), quick), quick)
     drawn = scene_tiles(4, 48, seed=1)
     asked: list[str] = []
 
@@ -76,6 +77,11 @@ def test_both_stages_are_trained_scored_and_written(tmp_path, monkeypatch):
     text = (tmp_path / "out" / "shallow-mixed-9.md").read_text()
     assert card["sha256"] in text
     assert "CC-BY-4.0" in text
+    # asked again, only the threshold of the last stage is chosen anew
+    chosen_on.clear()
+    again = CliRunner().invoke(weights.main, arguments, catch_exceptions=False)
+    assert again.stdout == done.stdout
+    assert len(chosen_on) == 1
 
 
 def test_sets_are_kept_in_the_work_folder(tmp_path, monkeypatch):
@@ -92,6 +98,15 @@ def test_sets_are_kept_in_the_work_folder(tmp_path, monkeypatch):
         assert (pairs.masks == 1).all()
     assert calls == ["rough"]
     assert not list(tmp_path.glob("*part*"))
+
+
+def test_a_plan_is_shortened_in_all_its_stages():
+    (plan,) = (p for p in shipped.PLANS if p.name == "resunet-mixed-2")
+    short = plan.shorter(100)
+    assert [r.steps for r in short.recipes] == [r.steps // 100 for r in plan.recipes]
+    assert [r.until for r in short.recipes] == [r.until // 100 for r in plan.recipes]
+    assert short.further.steps == plan.further.steps // 100
+    assert len(plan.recipes) == len(shipped.UNSEEN)
 
 
 def test_publications_are_never_divided():

@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from insitu.models.network import Network
     from insitu.train.labelled import Labelled
-    from insitu.types import Model
+    from insitu.types import Model, Prepared
 
     Labels = NDArray[np.int32]
 
 LEAST_AREA_PX = 20  # measure.min_area_px
 _IOU = 0.5
 # What the operating point is chosen among: thresholds, and how much higher a piece must reach somewhere.
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 RISES = (0.0, 0.15, 0.3)
 _BETA = 2.0
 
@@ -49,6 +50,10 @@ class Instances:
         """Share of the reported instances that are true; unlabelled particles count against it."""
         return self.found / max(self.reported, 1)
 
+    def and_more(self, other: Instances) -> Instances:
+        """Return the counts of both together."""
+        return Instances(self.found + other.found, self.true + other.true, self.reported + other.reported)
+
     @property
     def f2(self) -> float:
         """F measure in which recall weighs twice as much as precision: what is unlabelled counts as false."""
@@ -58,14 +63,23 @@ class Instances:
 
 def labels_of(image: NDArray[Any], model: Model, *, split: bool = False, threshold: float | None = None) -> Labels:
     """Return the label image (H, W) of one raw image as a run makes it; touching particles cut apart where `split`."""
-    from insitu.options import PrepareOptions, SegmentOptions
+    return _found(_seen(image), model, split=split, threshold=threshold)
+
+
+def _seen(image: NDArray[Any]) -> Prepared:
+    from insitu.options import PrepareOptions
     from insitu.prepare import prepare, reference
+
+    options = PrepareOptions()
+    return prepare(image[None], options, reference([(0, image)], options))
+
+
+def _found(ready: Prepared, model: Model, *, split: bool, threshold: float | None = None) -> Labels:
+    from insitu.options import SegmentOptions
     from insitu.runs import components, paint
     from insitu.runs.split import split as cut
     from insitu.segment import segment
 
-    options = PrepareOptions()
-    ready = prepare(image[None], options, reference([(0, image)], options))
     runs = components(segment(ready, model, SegmentOptions(threshold=threshold))[0].runs)
     return large(paint(cut(runs, min_area_px=LEAST_AREA_PX) if split else runs).astype(np.int32))
 
@@ -166,10 +180,27 @@ def operating_point(model: Network, found: Sequence[Labelled]) -> tuple[float, f
     scores : dict
         ``"threshold/seed"`` → that measure.
     """
-    scores: dict[tuple[float, float], float] = {}
-    for threshold in THRESHOLDS:
-        for rise in RISES:
-            model.threshold, model.seed = threshold, round(min(0.95, threshold + rise), 2)
-            scores[model.threshold, model.seed] = emps_scores(model, found, split=True).f2
-    model.threshold, model.seed = max(scores, key=lambda at: scores[at])
-    return model.threshold, model.seed, {f"{t}/{s}": round(v, 3) for (t, s), v in scores.items()}
+    points = [(t, round(min(0.95, t + rise), 2)) for t in THRESHOLDS for rise in RISES]
+    counts = dict.fromkeys(points, Instances(0, 0, 0))
+    for one in found:
+        ready, known = _seen(one.image), _Once(model)
+        for known.threshold, known.seed in points:
+            at = known.threshold, known.seed
+            counts[at] = counts[at].and_more(instances(one.labels, _found(ready, known, split=True)))
+    model.threshold, model.seed = max(points, key=lambda at: counts[at].f2)
+    return model.threshold, model.seed, {f"{t}/{s}": round(counts[t, s].f2, 3) for t, s in points}
+
+
+class _Once:
+    """A model of one image: asked again, it remembers."""
+
+    def __init__(self, model: Network) -> None:
+        self.name, self.reduced, self.sees = model.name, model.reduced, model.sees
+        self.threshold, self.seed = model.threshold, model.seed
+        self._model = model
+        self._known: torch.Tensor | None = None
+
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        if self._known is None:
+            self._known = self._model.probabilities(images)
+        return self._known

@@ -86,7 +86,7 @@ _RECIPE = Recipe(
     precision="bfloat16",
     seed=SEED,
 )
-_SECOND = replace(_RECIPE, steps=5000, until=0, most_rate=0.0015, seed=SEED + 1)
+_SECOND = replace(_RECIPE, steps=3600, until=0, most_rate=0.0015, seed=SEED + 1)
 _FURTHER = replace(_RECIPE, steps=1500, until=0, most_rate=0.0005, seed=SEED + 2)
 PLANS: tuple[Plan, ...] = (
     Plan(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from insitu.train.agglomerates import agglomerate_scene
+import numpy as np
+import pytest
+
+from insitu.train.agglomerates import CLEAR, FAINT, agglomerate_scene
 from insitu.train.augment import Augmentation, varied
 from insitu.train.data import CONTACT, PARTICLE, SUPPORT, UNKNOWN
 from insitu.train.held_out import Instances, edge_offset, instances, matched_boxes, operating_point
@@ -83,10 +86,11 @@ def test_unlabelled_pixels_that_look_like_labelled_ones_are_found():
     assert not found[labelled].any()
 
 
-def test_particles_on_rough_supports_stand_out_of_them():
+@pytest.mark.parametrize("look", [CLEAR, FAINT])
+def test_particles_on_rough_supports_stand_out_of_them(look):
     seen = 0
     for seed in range(16):
-        image, labels = agglomerate_scene(np.random.default_rng([5, seed]), 128, radius_px=(3.0, 7.0))
+        image, labels = agglomerate_scene(np.random.default_rng([5, seed]), 128, replace(look, radius_px=(3.0, 7.0)))
         assert image.shape == labels.shape == (128, 128)
         if labels.max() >= 3:
             seen += 1
@@ -147,6 +151,7 @@ def test_the_operating_point_is_where_particles_are_found_whole():
 
     class Known:
         name, threshold, seed = "known", 0.1, 0.0
+        reduced, sees = False, "prepared"
 
         def probabilities(self, images):
             bright = images > images.amax() / 2
@@ -164,5 +169,5 @@ def test_the_operating_point_is_where_particles_are_found_whole():
     assert (threshold, seed) == (model.threshold, model.seed)
     assert 0.45 <= threshold < 0.8
     assert scores[f"{threshold}/{seed}"] == max(scores.values()) == 1.0
-    assert scores["0.2/0.2"] < 0.5
-    assert scores["0.2/0.5"] < 0.9  # the specks are gone, what is around is not
+    assert scores["0.3/0.3"] < 0.5
+    assert scores["0.3/0.6"] < 0.9  # the specks are gone, what is around is not

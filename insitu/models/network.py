@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from insitu.errors import InputError
 from insitu.models.batching import Replayed
 from insitu.models.fields import receptive_field
 from insitu.models.heads import particle_logit
 from insitu.models.inputs import CLIP, condition, conditioning
+from insitu.models.outlines import at_the_level, outline_of
 from insitu.pixels import compiled
 
 if TYPE_CHECKING:
@@ -30,8 +32,8 @@ class Network:
         Takes (B, 1, H, W), gives maps (B, classes, H, W) (`insitu.models.architectures`).
     name : str
     card : mapping
-        The model card; `threshold` and `seed` (see `insitu.segment`) and `input` (`insitu.models.inputs`) are read from
-        it.
+        The model card; `threshold` and `seed` (see `insitu.segment`), `input` (`insitu.models.inputs`) and `outline`
+        (`insitu.models.outlines`) are read from it.
 
     Attributes
     ----------
@@ -62,6 +64,9 @@ class Network:
         self.activation = str(getattr(module, "activation", "softmax"))
         self.conditioning = conditioning(card.get("input"))
         self.sees = self.conditioning.frames
+        self.outline = outline_of(card.get("outline"))
+        if self.outline == "level" and self.sees != "prepared":
+            raise InputError("outline = level with frames = counts: their support is not at 0", "use outline = network")
         self.receptive_field_px = receptive_field(getattr(module, "path", ()))
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
@@ -78,7 +83,8 @@ class Network:
         down, right = -height % self.side_multiple, -width % self.side_multiple
         if down or right:
             inputs = functional.pad(inputs, (0, right, 0, down), mode="replicate")
-        return self._replayed(inputs.contiguous(memory_format=torch.channels_last))[:, :height, :width]
+        p = self._replayed(inputs.contiguous(memory_format=torch.channels_last))[:, :height, :width]
+        return at_the_level(images, p, self.threshold) if self.outline == "level" else p
 
     def from_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) conditioned, channels last → probability (B, H, W); nothing in here waits for the host."""

@@ -1,0 +1,96 @@
+"""What a particle is, a network says; where its edge lies, the grey level says: outlines of one by those of the other.
+
+A network learns edges as people draw them, and on images of another kind it draws them ragged or wide. Where the
+support is flat, `insitu.models.classical` puts them at a fixed share of each particle's contrast, but takes for a
+particle whatever stands out. Each particle that both find is given the outline of the second; everything else (on rough
+supports nearly all) stays as the network has it. Every frame by itself, and no constant is fitted to images.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from insitu.errors import InputError
+from insitu.models.classical import Classical, _cell_components
+
+if TYPE_CHECKING:
+    import torch
+
+OUTLINES = ("network", "level")
+# Both mean the same particle from the usual share on (IoU ≥ 0.5 pairs at most one with one).
+AGREEMENT = 0.5
+_CELL_PX = 4
+_GAP_PX = 5  # the network's support between two particles, up to so many px less one, is never filled
+
+
+def outline_of(said: object) -> str:
+    """Return the entry ``outline`` of a card.
+
+    Raises
+    ------
+    InputError
+        Neither ``network`` nor ``level``.
+    """
+    text = "network" if said is None else str(said)
+    if text not in OUTLINES:
+        raise InputError(f"no outline '{text}'", f"choose outline = {' or '.join(OUTLINES)}")
+    return text
+
+
+def at_the_level(images: torch.Tensor, p: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Return the probabilities of a network with the edges of the particles that `classical` finds, too.
+
+    Parameters
+    ----------
+    images : torch.Tensor of shape (B, H, W)
+        Prepared frames, particles positive.
+    p : torch.Tensor of shape (B, H, W)
+        Of the network.
+    threshold : float
+        The network's; the classical decision at 0.5 becomes it.
+    """
+    import torch
+
+    with torch.autocast(p.device.type, enabled=False):  # noise is measured in steps that bfloat16 does not have
+        level = Classical().probabilities(images)
+        return torch.stack([_merged(a, b, threshold) for a, b in zip(p, level, strict=True)])
+
+
+def _merged(p: torch.Tensor, level: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Exchange the agreed particles of one frame (H, W); particles are told apart on cells of 4 px."""
+    import torch
+    from torch.nn import functional
+
+    ours, theirs = p > threshold, level > Classical.threshold
+    either = ours | theirs
+    if not bool((ours & theirs).any()):
+        return p
+    cells = functional.max_pool2d(either[None, None].float(), _CELL_PX, ceil_mode=True)[0, 0] > 0
+    label = _cell_components(cells)
+    both, all_ = (_pixels(mask, label) for mask in (ours & theirs, either))
+    chosen = ((both >= AGREEMENT * all_)[label] & cells).float()
+    wide = functional.interpolate(chosen[None, None], scale_factor=_CELL_PX, mode="nearest")[0, 0]
+    agreed = wide[: p.shape[0], : p.shape[1]] > 0
+    alike = torch.where(
+        level > Classical.threshold, 1.0 - 2.0 * (1.0 - threshold) * (1.0 - level), 2.0 * threshold * level
+    )
+    return torch.where(agreed & ~_gaps(ours), alike, p)
+
+
+def _pixels(mask: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Count the pixels of a mask in each component of cells, by its label."""
+    import torch
+    from torch.nn import functional
+
+    count = functional.avg_pool2d(mask[None, None].float(), _CELL_PX, ceil_mode=True, divisor_override=1)[0, 0]
+    total = torch.zeros(label.numel(), dtype=torch.int64, device=mask.device)
+    return total.index_add_(0, label.flatten(), count.flatten().round().long())
+
+
+def _gaps(mask: torch.Tensor) -> torch.Tensor:
+    """Return what a closing by a square of `_GAP_PX` would fill: lines between particles that nearly touch."""
+    from torch.nn import functional
+
+    half = _GAP_PX // 2
+    wide = functional.max_pool2d(mask[None, None].float(), _GAP_PX, stride=1, padding=half)
+    return (-functional.max_pool2d(-wide, _GAP_PX, stride=1, padding=half))[0, 0].bool() & ~mask

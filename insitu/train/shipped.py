@@ -65,6 +65,7 @@ class Plan:
     recipes: tuple[Recipe, ...]
     further: Recipe
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    outline: str = "network"
 
     def shorter(self, factor: int) -> Plan:
         """Return the same plan with fewer steps, for a quick look."""
@@ -87,7 +88,7 @@ _RECIPE = Recipe(
     seed=SEED,
 )
 _SECOND = replace(_RECIPE, steps=3600, until=0, most_rate=0.0015, seed=SEED + 1)
-_FURTHER = replace(_RECIPE, steps=1500, until=0, most_rate=0.0005, seed=SEED + 2)
+_FURTHER = replace(_RECIPE, steps=1600, until=0, most_rate=0.0005, seed=SEED + 2)
 PLANS: tuple[Plan, ...] = (
     Plan(
         "resunet-mixed-2",
@@ -95,6 +96,7 @@ PLANS: tuple[Plan, ...] = (
         (_RECIPE, _SECOND),
         _FURTHER,
         {"pools": [2, 2, 4], "base": 16, "stem": 2, "local": [8, 32]},
+        outline="level",
     ),
 )
 

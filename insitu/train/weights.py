@@ -18,6 +18,7 @@ import click
 import numpy as np
 
 from insitu.errors import CommandError, InsituError
+from insitu.models.outlines import OUTLINES
 from insitu.train import shipped
 from insitu.train.cards import write
 from insitu.train.data import Pairs
@@ -40,7 +41,6 @@ _SETTLING = 200  # batches
 def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], samples: Path) -> dict[str, Any]:
     """Train one network in its two stages, score the first and write the second; return its card."""
     from insitu.models.checkpoint import build
-    from insitu.models.network import Network
 
     module = seeded(lambda: build(plan.architecture, plan.parameters), plan.recipes[0].seed)
     card: dict[str, Any] = {
@@ -48,15 +48,14 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
         "architecture": plan.architecture,
         "parameters": dict(plan.parameters),
         "input": shipped.INPUT,
+        "outline": plan.outline,
     }
     for number, (shares, recipe) in enumerate(zip(shipped.UNSEEN, plan.recipes, strict=False), start=1):
         stage(module, shares, recipe, work / f"{plan.name}-unseen-{number}", sets)
     scores = graded(module, card, work / f"{plan.name}-unseen.json", samples)
     module.requires_grad_(requires_grad=True)
     stage(module, shipped.EVERYTHING, plan.further, work / f"{plan.name}-everything", sets)
-    seen = shipped.seen_panels(samples)[::_CHOSEN_ON]
-    threshold, seed, tried = operating_point(Network(module, plan.name, card), seen)
-    card |= {"threshold": threshold, "seed": seed, "f2_of_panels": tried}
+    card |= chosen(module, card, samples)
     card |= {
         "parameter_count": sum(p.numel() for p in module.parameters()),
         "data": "simulated scenes, scenes of rough supports, EMPS, gold at 800 °C, supported catalysts (boxes)",
@@ -64,7 +63,7 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
         "recipes": [recipe.as_dict() for recipe in plan.recipes],
         "further": plan.further.as_dict(),
         "shares": {"unseen": list(shipped.UNSEEN), "everything": shipped.EVERYTHING},
-        "held_out": {k: v for k, v in scores.items() if k != "name"},
+        "held_out": scores,
         "polarity": "either; insitu.prepare turns dark particles over where it can tell",
         "licence": "BSD-3-Clause",
     }
@@ -72,17 +71,29 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
 
 
 def graded(module: nn.Module, card: Mapping[str, Any], file: Path, samples: Path) -> dict[str, Any]:
-    """Return what the held-out model does on the sets it has not seen; kept in the work folder."""
+    """Return what the held-out model does on the sets it has not seen, by outline; kept in the work folder."""
+    if not file.is_file():
+        point = chosen(module, card, samples)
+        scores = {outline: _scored(module, {**card, **point, "outline": outline}, samples) for outline in OUTLINES}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(scores | {"point": point}), encoding="utf-8")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _scored(module: nn.Module, card: Mapping[str, Any], samples: Path) -> dict[str, Any]:
     from insitu.models.network import Network
 
-    if not file.is_file():
-        model = Network(module, str(card["name"]), card)
-        operating_point(model, shipped.seen_panels(samples)[::_CHOSEN_ON])
-        scores = shipped.scored(model, model.name, samples)
-        scores |= {"threshold": model.threshold, "seed": model.seed}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(scores), encoding="utf-8")
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    scores = shipped.scored(Network(module, str(card["name"]), card), str(card["name"]), samples)
+    return {k: v for k, v in scores.items() if k != "name"}
+
+
+def chosen(module: nn.Module, card: Mapping[str, Any], samples: Path) -> dict[str, Any]:
+    """Return threshold and hysteresis, from panels that both stages learn from; outlines are the network's there."""
+    from insitu.models.network import Network
+
+    model = Network(module, str(card["name"]), {**card, "outline": "network"})
+    threshold, seed, tried = operating_point(model, shipped.seen_panels(samples)[::_CHOSEN_ON])
+    return {"threshold": threshold, "seed": seed, "f2_of_panels": tried}
 
 
 def stage(
@@ -118,6 +129,11 @@ def _report(step: int, loss: float) -> None:
     print(f"  step {step:5d}  loss {loss:.4f}", file=sys.stderr, flush=True)  # noqa: T201 - progress of a program
 
 
+def rows_of(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the table of held-out scores, one for each outline."""
+    return [{"name": f"{card['name']}, outline {which}", **card["held_out"][which]} for which in OUTLINES]
+
+
 def for_readers(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
     *recipes, further = (
@@ -135,13 +151,15 @@ Weights of `{card["architecture"]}` {card["parameters"] or ""} for supported par
   everything {further}. Cross-entropy plus soft Dice, Adam, one-cycle rate.
 - **Input**: `{card["input"]}` (`insitu.models.inputs`).
 - **Polarity**: {card["polarity"]}.
+- **Outline**: `{card["outline"]}` (`insitu.models.outlines`).
 - **Threshold**: {card["threshold"]}; a piece is kept where it reaches {card["seed"]} somewhere.
 - **Again**: `python -m insitu.train.weights --only {card["name"]} --work FOLDER`
 
 On sets that the model of the first stage has not seen (gold at 800 °C, boxes of supported catalysts, a fifth of the
-publications of EMPS, {card["held_out"]["emps_instances"]} particles at IoU ≥ 0.5):
+publications of EMPS, {card["held_out"]["network"]["emps_instances"]} particles at IoU ≥ 0.5; threshold
+{card["held_out"]["point"]["threshold"]}, {card["held_out"]["point"]["seed"]}):
 
-{shipped.table([{"name": card["name"], **card["held_out"]}])}
+{shipped.table(rows_of(card))}
 """
 
 
@@ -175,7 +193,7 @@ def main(only: tuple[str, ...], out: str | None, work: str, samples: str | None,
         shorter = plan if reduced == 1 else plan.shorter(reduced)
         sets = kept(Path(work), Path(found), reduced)
         card = make(shorter, Path(out) if out else WEIGHTS_FOLDER, Path(work), sets, Path(found))
-        rows.append({"name": plan.name, **card["held_out"]})
+        rows += rows_of(card)
         click.echo(json.dumps(card["held_out"]), err=True)
     click.echo(shipped.table(rows))
 

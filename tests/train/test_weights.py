@@ -62,11 +62,15 @@ def test_both_stages_are_trained_scored_and_written(tmp_path, monkeypatch):
     done = CliRunner().invoke(weights.main, arguments, catch_exceptions=False)
     assert done.exit_code == 0
     assert "| x |" not in done.output
-    assert "| shallow-mixed-9 | 0.900 (0.800) | -0.25 | 0.500 (0.550) | 0.600 / 0.500 | 0.700 / 0.400 |" in done.output
+    assert (
+        "| shallow-mixed-9, outline level | 0.900 (0.800) | -0.25 | 0.500 (0.550) | 0.600 / 0.500 | 0.700 / 0.400 |"
+        in done.output
+    )
     assert sorted(set(asked)) == sorted(shipped.EVERYTHING)
     assert len(asked) == len(set(asked))  # the second stage takes what the first has kept
     card = json.loads((tmp_path / "out" / "shallow-mixed-9.json").read_text())
-    assert card["held_out"] == {**SCORES, "threshold": 0.4, "seed": 0.55}
+    point = {"threshold": 0.4, "seed": 0.55, "f2_of_panels": {"0.4/0.55": 0.7}}
+    assert card["held_out"] == {"network": SCORES, "level": SCORES, "point": point}
     assert (card["threshold"], card["seed"], card["input"]) == (0.4, 0.55, shipped.INPUT)
     assert chosen_on == [[0, 8, 16]] * 2
     assert len(card["attribution"]) == 3

@@ -38,6 +38,8 @@ class Look:
     blur, defocus : tuple of float
         Widths in px and in px a px of radius, beyond 0.3 px: of the image, and of the support, which reaches above and
         below the plane in focus.
+    counted : bool
+        Single electrons are seen (Poisson); a Gaussian stands for them otherwise.
     """
 
     radius_px: tuple[float, float]
@@ -47,6 +49,7 @@ class Look:
     dose: tuple[float, float]
     blur: tuple[float, float]
     defocus: tuple[float, float]
+    counted: bool = False
 
 
 CLEAR = Look(
@@ -69,6 +72,17 @@ FAINT = Look(
     defocus=(1.0, 2.0),
 )
 """Particles as blurred as small ones are by a wide probe, down to what can just be told from the support."""
+FEW_ELECTRONS = Look(
+    radius_px=(6.0, 45.0),
+    signal=(1.3, 10.0),
+    by_visibility=True,
+    distinct=2.5,
+    dose=(0.2, 20.0),
+    blur=(0.7, 0.3),
+    defocus=(1.0, 2.0),
+    counted=True,
+)
+"""Large particles on a fine raster: a few electrons a pixel, so that specks of noise must not be particles."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,19 +143,26 @@ def agglomerate_scene(
     covered = _log_uniform(rng, 0.01, 0.25) * side**2 / (pi * radius**2)
     for number in range(1, 1 + (int(np.clip(covered, 2, _MOST)) if rng.random() > 0.08 else 0)):
         _place(rng, scene, number)
-    return _taken(rng, thickness + scene.mass, dose, look.blur[0] + look.blur[1] * radius), scene.labels
+    image = _taken(rng, thickness + scene.mass, dose, look.blur[0] + look.blur[1] * radius, counted=look.counted)
+    return image, scene.labels
 
 
-def _taken(rng: np.random.Generator, mass: NDArray[np.float32], dose: float, most_blur: float) -> NDArray[np.uint16]:
+def _taken(
+    rng: np.random.Generator, mass: NDArray[np.float32], dose: float, most_blur: float, *, counted: bool
+) -> NDArray[np.uint16]:
     """Return the image of a thickness: blur, texture, shot noise, grain of a scaled picture, contrast, digitisation."""
     side = len(mass)
     image = _smooth(mass, _log_uniform(rng, 0.3, most_blur))
     texture = _smooth(rng.standard_normal((side, side), np.float32), _log_uniform(rng, 0.8, 3.0))
     image = image * (1.0 + np.float32(_log_uniform(rng, 0.002, 0.05)) * _unit(texture))
-    noise = rng.standard_normal(image.shape, np.float32)
-    if rng.random() < 0.4:
-        noise = _unit(_smooth(noise, rng.uniform(0.4, 1.2)))
-    noisy = image * dose + np.sqrt(np.maximum(image * dose, 0.05)) * noise
+    if counted:
+        noisy = rng.poisson(np.maximum(image * dose, 0.0)).astype(np.float32)
+        noisy = _smooth(noisy, rng.uniform(0.4, 1.5)) if rng.random() < 0.5 else noisy
+    else:
+        noise = rng.standard_normal(image.shape, np.float32)
+        if rng.random() < 0.4:
+            noise = _unit(_smooth(noise, rng.uniform(0.4, 1.2)))
+        noisy = image * dose + np.sqrt(np.maximum(image * dose, 0.05)) * noise
     low, high = np.percentile(noisy, [0.05, rng.uniform(99.0, 99.98)])
     grey = np.clip((noisy - low) / max(float(high - low), 1e-6), 0.0, 1.0)
     if rng.random() < 0.25:

@@ -27,6 +27,7 @@ FOLDS, TESTED_FOLD = 5, 0
 SCENES = ((1, 4000),)
 ROUGH = ((1, 4000),)
 FAINT = ((1, 1500),)
+COUNTED = ((1, 800),)
 PANELS = ((1, 20),)
 # Images of one kind with labels drawn for them: their contrast is known, and they must not crowd out the rest.
 OWN = ((1, 12),)
@@ -36,11 +37,13 @@ _BOXES = Augmentation(invert=0.15, contrast_to_noise=(3.0, 20.0), noise=0.3)
 UNSEEN: tuple[dict[str, float], ...] = (
     {"scenes": 0.2, "rough": 0.3, "panels": 0.5},
     {"scenes": 0.2, "rough": 0.1, "faint": 0.25, "panels": 0.45},
+    {"scenes": 0.15, "rough": 0.15, "faint": 0.1, "counted": 0.2, "panels": 0.4},
 )
 EVERYTHING = {
     "scenes": 0.15,
     "rough": 0.05,
-    "faint": 0.15,
+    "faint": 0.05,
+    "counted": 0.1,
     "panels": 0.35,
     "panels_tested": 0.1,
     "gold": 0.05,
@@ -88,12 +91,13 @@ _RECIPE = Recipe(
     seed=SEED,
 )
 _SECOND = replace(_RECIPE, steps=3600, until=0, most_rate=0.0015, seed=SEED + 1)
+_THIRD = replace(_RECIPE, steps=2600, until=0, most_rate=0.0012, seed=SEED + 3)
 _FURTHER = replace(_RECIPE, steps=1600, until=0, most_rate=0.0005, seed=SEED + 2)
 PLANS: tuple[Plan, ...] = (
     Plan(
         "resunet-mixed-2",
         "resunet",
-        (_RECIPE, _SECOND),
+        (_RECIPE, _SECOND, _THIRD),
         _FURTHER,
         {"pools": [2, 2, 4], "base": 16, "stem": 2, "local": [8, 32]},
         outline="level",
@@ -111,7 +115,7 @@ def tiles(name: str, samples: Path, reduced: int = 1) -> Pairs:
 
     Parameters
     ----------
-    name : {"scenes", "rough", "faint", "panels", "panels_tested", "gold", "catalysts"}
+    name : {"scenes", "rough", "faint", "counted", "panels", "panels_tested", "gold", "catalysts"}
         `panels` are the publications that the held-out model may see, `panels_tested` the others.
     samples : Path
         Folder that holds ``segmentation/``.
@@ -119,12 +123,13 @@ def tiles(name: str, samples: Path, reduced: int = 1) -> Pairs:
         Divides the amounts, for a quick look.
     """
     from insitu.models.inputs import of_kind
-    from insitu.train import labelled
+    from insitu.train import agglomerates, labelled
     from insitu.train.tiles import agglomerate_tiles, real_tiles, scene_tiles
 
     shown = of_kind(INPUT)
     drawn = {"scenes": (scene_tiles, SCENES), "rough": (agglomerate_tiles, ROUGH)}
-    drawn["faint"] = (partial(agglomerate_tiles, faint=True), FAINT)
+    drawn["faint"] = (partial(agglomerate_tiles, look=agglomerates.FAINT), FAINT)
+    drawn["counted"] = (partial(agglomerate_tiles, look=agglomerates.FEW_ELECTRONS), COUNTED)
     if name in drawn:
         draw, wanted = drawn[name]
         return together([draw(max(4, n // reduced), SIDE_PX, seed, shown) for seed, n in wanted])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from insitu.models.inputs import Conditioning
+    from insitu.train.agglomerates import Look
     from insitu.train.labelled import Labelled
 
 INPUT = "asinh"
@@ -133,14 +134,16 @@ def validation_tiles(
     return Pairs(tiles.images[order], tiles.masks[order])
 
 
-def agglomerate_tiles(n: int, side: int, seed: int, shown: Conditioning | None = None, *, faint: bool = False) -> Pairs:
-    """Return `n` scenes of small particles on rough supports, clear or faint (`insitu.train.agglomerates`)."""
-    from insitu.train.agglomerates import CLEAR, FAINT, agglomerate_scene
+def agglomerate_tiles(
+    n: int, side: int, seed: int, shown: Conditioning | None = None, look: Look | None = None
+) -> Pairs:
+    """Return `n` scenes of small particles on rough supports, clear by default (`insitu.train.agglomerates`)."""
+    from insitu.train.agglomerates import CLEAR, agglomerate_scene
 
     images, masks = np.empty((n, side, side), np.float16), np.empty((n, side, side), np.uint8)
     for k in range(n):
         rng = np.random.default_rng([seed, 77, k])
-        image, labels = agglomerate_scene(rng, side + side // 4, FAINT if faint else CLEAR)
+        image, labels = agglomerate_scene(rng, side + side // 4, look or CLEAR)
         [(images[k], masks[k])] = list(cut(rng, ready(image, how=shown), codes(labels), side))[:1]
     return Pairs(images, masks)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from insitu.train.agglomerates import CLEAR, FAINT, agglomerate_scene
+from insitu.train.agglomerates import CLEAR, FAINT, FEW_ELECTRONS, agglomerate_scene
 from insitu.train.augment import Augmentation, varied
 from insitu.train.data import CONTACT, PARTICLE, SUPPORT, UNKNOWN
 from insitu.train.held_out import Instances, edge_offset, instances, matched_boxes, operating_point
@@ -86,7 +86,7 @@ def test_unlabelled_pixels_that_look_like_labelled_ones_are_found():
     assert not found[labelled].any()
 
 
-@pytest.mark.parametrize("look", [CLEAR, FAINT])
+@pytest.mark.parametrize("look", [CLEAR, FAINT, FEW_ELECTRONS])
 def test_particles_on_rough_supports_stand_out_of_them(look):
     seen = 0
     for seed in range(16):

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from insitu.errors import InputError
-from insitu.models.background import flattened, gaussian_weights, sample_stride, smooth, support
+from insitu.models.background import flattened, gaussian_weights, smooth, support
 from insitu.pixels import ascending
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ _LOCAL_PX = 4.0
 _RANGE_QUANTILES = (0.005, 0.995)
 _WIDER = 0.5
 _MOST_CONTRAST = 12.0
+_SAMPLE_PX = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ def local_noise(image: torch.Tensor) -> float:
 
 def _own_range(image: torch.Tensor) -> tuple[float, float, float, float]:
     """Return the range of a frame (H, W), and mean and spread of what is cut to it, from a regular sample of pixels."""
-    stride = sample_stride(image.shape)
+    stride = max(1, int((image.numel() / _SAMPLE_PX) ** 0.5))
     values = ascending(image[::stride, ::stride].cpu().numpy().ravel()).astype(np.float64)
     first, last = (float(values[round(q * (len(values) - 1))]) for q in _RANGE_QUANTILES)
     low, high = first - _WIDER * (last - first), last + _WIDER * (last - first)

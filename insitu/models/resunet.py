@@ -134,7 +134,8 @@ def _in_local_units(images: torch.Tensor, side: int) -> torch.Tensor:
         mean = nn.functional.avg_pool2d(blocks, _BLOCKS, 1, _BLOCKS // 2, count_include_pad=False)
         return nn.functional.interpolate(mean, scale_factor=side, mode="bilinear", align_corners=False)
 
-    with torch.autocast(images.device.type, enabled=False):  # differences of squares need all digits
+    device = "cpu" if images.is_meta else images.device.type  # shapes alone have no arithmetic
+    with torch.autocast(device, enabled=False):  # differences of squares need all digits
         x = images.float()
         mean = around(x)
         spread = (around(x * x) - mean * mean).clamp(min=0.0).add(_LEAST_SPREAD**2).sqrt()

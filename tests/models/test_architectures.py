@@ -98,6 +98,9 @@ def test_a_stem_divides_the_cost_and_keeps_every_pixel():
     plain, stem = (anatomy("resunet", {"pools": [2, 2], "base": 8, "stem": n}) for n in (1, 2))
     assert 0.25 < stem.mac_per_px / plain.mac_per_px < 0.35
     assert stem.multiple == 2 * plain.multiple
+    local = anatomy("resunet", {"pools": [2, 2], "base": 8, "stem": 2, "local": [8, 32]})
+    assert (local.multiple, local.mac_per_px > stem.mac_per_px) == (32, True)
+    assert local.receptive_field_px > 6 * 32
     assert stem.receptive_field_px > 1.9 * plain.receptive_field_px
     net = build("resunet", {"pools": [2, 2], "stem": 2}).eval()
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 1, 32, 32), np.float32))

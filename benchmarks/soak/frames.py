@@ -13,11 +13,16 @@ NUMBER = 100_000
 _WARM_UP = 0.1  # of the movie: allocators and caches fill up first
 
 
+def ageing(counts: dict[str, float]) -> list[float]:
+    """Return by how many per cent a frame costs more than beside a young engine, at the ages that were tried."""
+    return [value for name, value in counts.items() if "against a young engine" in name]
+
+
 def frames(number: int = NUMBER) -> dict[str, float]:
     """Send `number` frames through the engine and into a run folder; fit a line to what the process holds."""
     began = time.time()
     every = min(constant.EVERY, max(1, number // 20))
-    summary, marks = constant.run(number, constant.RESULTS if number >= LEAST_FRAMES else None, every)
+    summary, marks, beside = constant.run(number, constant.RESULTS if number >= LEAST_FRAMES else None, every)
     seconds = time.time() - began
     if number >= LEAST_FRAMES:
         performance.PAGE.write_text(performance.made(), encoding="utf-8")
@@ -25,6 +30,10 @@ def frames(number: int = NUMBER) -> dict[str, float]:
     names = ("frames", "rss_MB", "private_MB", "files", "threads", "cpu_ms")
     done, rss, private, files, threads, cpu = (np.array([mark[name] for mark in late]) for name in names)
     slope, middle = np.polyfit(done, cpu, 1)[0], float(np.median(cpu))
+    aged = {
+        f"CPU a frame from {due} on against a young engine by turns, %": round(100 * float(np.median(ratios)) - 100, 2)
+        for due, ratios in beside.items()
+    }
     tenths = [float(np.median(part)) for part in np.array_split(cpu, 9)]
     return {
         "frames": summary.total,
@@ -41,4 +50,5 @@ def frames(number: int = NUMBER) -> dict[str, float]:
         "CPU ms a frame, lowest tenth of the movie": round(min(tenths), 3),
         "CPU ms a frame, highest tenth of the movie": round(max(tenths), 3),
         "CPU a frame, change over the movie by a line, %": round(float(100 * slope * (done[-1] - done[0]) / middle), 2),
+        **aged,
     }

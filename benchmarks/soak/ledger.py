@@ -7,13 +7,20 @@ import json
 import os
 import platform
 import subprocess
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RESULTS = Path(__file__).parents[1] / "results"
 LEDGER = RESULTS / "soak.json"
 PARTS = {
+    "whole": "every part below but coverage, beside each other (`make soak`)",
+    "tests": "the slow tests (`pytest -m slow`)",
     "kills": "`kill -9` at random moments, each engine going on where the last one fell",
     "failpoints": "death at each named commit point (`INSITU_FAILPOINT`), three times",
     "power": "power cut after each disk operation: what was not fsynced is lost, in part or in whole",
@@ -38,11 +45,18 @@ def note(part: str, counts: dict[str, float], seconds: float, *, more: bool) -> 
         "versions": {name: version(name) for name in _PACKAGES},
         "counts": counts,
     }
-    with (RESULTS / ".soak.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked():
         ledger = read()
         ledger[part] = [*(ledger.get(part, []) if more else []), sitting]
         LEDGER.write_text(json.dumps(ledger, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Keep other parts that end at the same moment waiting."""
+    with (RESULTS / ".soak.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def read() -> dict[str, list[dict]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.soak.covered import ROOMS
-from benchmarks.soak.ledger import PARTS, RESULTS, read, total
+from benchmarks.soak.ledger import PARTS, RESULTS, locked, read, total
 
 TEMPLATE = Path(__file__).with_name("reliability.md")
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -20,7 +20,7 @@ def table(part: str, sittings: list[dict]) -> list[str]:
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     versions = ", ".join(f"{name} {number}" for name, number in last["versions"].items())
     seconds = sum(s["seconds"] for s in sittings)
-    made = f"{when}, {len(sittings)} sitting{'s' * (len(sittings) > 1)}, {seconds} s on a busy machine"
+    made = f"{when}, {len(sittings)} sitting{'s' * (len(sittings) > 1)}, {seconds} s"
     return [
         f"## {part}: {PARTS[part]}", "", "| | |", "| --- | ---: |", *rows, "",
         f"{made}; {last['system']}, Python {last['python']}, {versions}; commit {last['commit']}.", "",
@@ -73,5 +73,6 @@ def _sum(sums: dict[str, dict[str, float]], name: str) -> int:
 
 def write_pages() -> None:
     """Write both pages."""
-    (RESULTS / "soak.md").write_text(results(), encoding="utf-8")
-    PAGE.write_text(page(), encoding="utf-8")
+    with locked():  # parts that end together
+        (RESULTS / "soak.md").write_text(results(), encoding="utf-8")
+        PAGE.write_text(page(), encoding="utf-8")

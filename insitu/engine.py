@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from insitu.settings import Settings
     from insitu.types import Calibration, Frame, FrameResult, Measured, Model, Reader, Reference, Segmented
 
+# Raise it with every change that gives other outlines, tracks or events for the same frames and settings: a run is
+# resumed only by the method that it was begun with.
+METHOD = 2
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysed:
@@ -219,9 +223,10 @@ def region(shape: tuple[int, int], crop: tuple[int, int, int, int] | None) -> tu
 
 
 def identity(engine: Engine) -> dict[str, Any]:
-    """Return what must be equal for two runs to give the same bytes: model, device type, precision, batch, versions.
+    """Return what must be equal for two runs to give the same bytes.
 
-    The name of a model does not say which weights it has: a network may be trained again under its old name.
+    That is the method, the model, the device type, precision, batch and versions. The name of a model does not say
+    which weights it has: a network may be trained again under its old name.
     """
     from importlib.metadata import version
 
@@ -231,6 +236,7 @@ def identity(engine: Engine) -> dict[str, Any]:
     packages = ("torch", "numpy", "scipy", "zarr", "numcodecs", "pyarrow")
     card = getattr(engine.model, "card", {})
     return {
+        "method": METHOD,
         "model": engine.model.name,
         "weights": {key: card.get(key) for key in ("sha256", "threshold", "seed")} if card else None,
         "device": engine.device.partition(":")[0],

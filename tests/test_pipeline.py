@@ -19,6 +19,7 @@ from cases_movies import discs
 
 import insitu
 from insitu.cli.stopping import Stop
+from insitu.engine import METHOD
 from insitu.errors import CommandError, InputError
 from insitu.intake import Selection
 from insitu.models.checkpoint import build, save_network
@@ -439,6 +440,15 @@ def test_resuming_with_weights_trained_again_under_the_same_name_is_refused(movi
             process(movie, tmp_path / "out", with_(segment__model=str(file)), stop=stop)
     with pytest.raises(CommandError, match=r"identity weights\.sha256"):
         process(movie, tmp_path / "out", with_(segment__model=str(file)), resume=True)
+
+
+def test_resuming_with_another_method_under_the_same_version_is_refused(movie, tmp_path, monkeypatch):
+    stop = threading.Event()
+    stop.set()
+    process(movie, tmp_path / "out", with_(), stop=stop)
+    monkeypatch.setattr("insitu.engine.METHOD", METHOD + 1)
+    with pytest.raises(CommandError, match=f"identity method was {METHOD}, now {METHOD + 1}"):
+        process(movie, tmp_path / "out", with_(), resume=True)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -94,7 +94,7 @@ def _probability(image: torch.Tensor) -> torch.Tensor:
     if not bool(detected.any()):
         return out.reshape(image.shape)
     cells = functional.max_pool2d(detected[None, None].float(), _CELL_PX, ceil_mode=True)[0, 0] > 0
-    label = _cell_components(cells)
+    label = cell_components(cells)
     contrast = _contrast(ladder[CONTRAST_WIDTH][0], detected, cells, label).flatten()
     level = _outline_level(contrast, float(contrast[detected.flatten()].median()))
     depth = fringes.depth(
@@ -228,7 +228,7 @@ def _sums(label: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.zeros(label.numel(), dtype=torch.int64, device=values.device).index_add_(0, label, fixed)
 
 
-def _cell_components(cells: torch.Tensor) -> torch.Tensor:
+def cell_components(cells: torch.Tensor) -> torch.Tensor:
     """Mark 4-connected components of a small mask (h, w) by the largest cell index in each, 0 outside.
 
     The largest index spreads along whole rows and whole columns in turn; convex shapes settle in two or three rounds.

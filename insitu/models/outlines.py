@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from insitu.errors import InputError
-from insitu.models.classical import Classical, _cell_components
+from insitu.models.classical import Classical, cell_components
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def _merged(p: torch.Tensor, level: torch.Tensor, threshold: float) -> torch.Ten
     if not bool((ours & theirs).any()):
         return p
     cells = functional.max_pool2d(either[None, None].float(), _CELL_PX, ceil_mode=True)[0, 0] > 0
-    label = _cell_components(cells)
+    label = cell_components(cells)
     both, all_ = (_pixels(mask, label) for mask in (ours & theirs, either))
     chosen = ((both >= AGREEMENT * all_)[label] & cells).float()
     wide = functional.interpolate(chosen[None, None], scale_factor=_CELL_PX, mode="nearest")[0, 0]

@@ -13,7 +13,7 @@ from scipy import ndimage
 import insitu
 from insitu import models
 from insitu.models import background as surfaces
-from insitu.models.classical import Classical, _cell_components
+from insitu.models.classical import Classical, cell_components
 from insitu.models.memory import keep_large_blocks
 from insitu.options import PrepareOptions, SegmentOptions
 from insitu.prepare import prepare, reference
@@ -144,7 +144,7 @@ def test_cells_are_labelled_as_scipy_does():
     rng = np.random.default_rng(0)
     for density in (0.2, 0.5, 0.6, 0.7):
         mask = rng.random((37, 53)) < density
-        ours = _cell_components(torch.from_numpy(mask)).numpy()
+        ours = cell_components(torch.from_numpy(mask)).numpy()
         theirs, n = ndimage.label(mask)
         pairs = set(zip(ours[mask].tolist(), theirs[mask].tolist(), strict=True))
         assert len(pairs) == n

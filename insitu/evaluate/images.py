@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from insitu import drawn
 from insitu.errors import BadFrame, CommandError, InputError
 from insitu.read import open_source
 from insitu.read.folder import IMAGE_KINDS
-from insitu.read.frames import GREY_NOTE, judge
+from insitu.read.frames import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from insitu.types import Reader
-
-LABELS_OF_A_RUN = "labels.ome.zarr"
-# In a label image neighbours mostly are of one particle; in a picture few are equal.
-_MOST_CHANGES = 0.5
-_MOST_COVERED = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,17 +84,16 @@ class Pairs:
 
     def __iter__(self) -> Iterator[Pair]:
         self.notes.clear()
-        pictures, drawn = _members(self.images), _members(_labels_in(self.labels))
-        if len(pictures) != len(drawn):
-            self._differ(len(pictures), len(drawn))
+        pictures, drawings = _members(self.images), _members(drawn.labels_in(self.labels))
+        if len(pictures) != len(drawings):
+            drawn.differ(len(pictures), len(drawings), self.images, self.labels)
         empty = total = 0
         bits = 0
-        for picture, drawing in zip(pictures, drawn, strict=True):
+        for picture, drawing in zip(pictures, drawings, strict=True):
             for pair in self._frames(picture, drawing):
                 total += 1
                 empty += not pair.labels.any()
-                if pair.image.dtype == np.uint16:
-                    bits = max(bits, int(pair.image.max()).bit_length())
+                bits = max(bits, drawn.used_bits([pair.image]))
                 yield pair
         if empty == total:
             raise CommandError(
@@ -115,80 +110,23 @@ class Pairs:
             for source in (picture, drawing):
                 readers.append(open_source(source))  # noqa: PERF401 - what is open is closed, also if the second is not
             images, labels = readers
-            if images.info.n_frames != labels.info.n_frames:
-                self._differ(images.info.n_frames, labels.info.n_frames)
-            self._compare_sizes(images, labels, picture, drawing)
+            drawn.compare(images, labels, picture, drawing)
             for index in range(images.info.n_frames or 0):
                 name = Path(picture).name + (f" frame {index}" if (images.info.n_frames or 0) > 1 else "")
                 image = _frame(images, index)
                 if isinstance(image, str):
                     self.notes.append(f"{name} cannot be used and is left out: {image}")
                     continue
-                drawn = _frame(labels, index)
-                if isinstance(drawn, str) and drawn not in ("all zero", "constant"):
-                    raise InputError(
-                        f"the label image of {name} in '{drawing}' cannot be read: {drawn}", "mend the file"
-                    )
-                raw = _raw(labels, index)
-                found, counted = self._checked(raw, name)
+                where = f"the label image of {name} in '{self.labels}'"
+                odd = _frame(labels, index)
+                if isinstance(odd, str) and odd not in ("all zero", "constant"):
+                    raise InputError(f"{where} cannot be read: {odd}", "mend the file")
+                found, counted, notes = drawn.particles(_raw(labels, index), where, self.unknown)
+                self.notes += notes
                 yield Pair(name, image, found, counted)
         finally:
             for reader in readers:
                 reader.close()
-
-    def _checked(self, raw: NDArray[Any], name: str) -> tuple[NDArray[np.int32], NDArray[np.bool_] | None]:
-        """Return a number for each particle and the pixels that are known, from whatever form the labels have."""
-        from scipy import ndimage
-
-        where = f"the label image of {name} in '{self.labels}'"
-        if raw.dtype.kind == "f" and not np.array_equal(raw, np.rint(raw)):
-            raise InputError(f"{where} holds values between whole numbers", "a map of probabilities must be cut first")
-        if raw.min() < 0:
-            raise InputError(f"{where} holds the value {raw.min():g}", "labels are 0 for the support, then 1, 2, 3 …")
-        counted = None if self.unknown is None else raw != self.unknown
-        known = raw if counted is None else np.where(counted, raw, 0)
-        values = np.unique(known)
-        if len(values) == 1 and values[0] == 0:
-            return np.zeros(raw.shape, np.int32), counted
-        if values[0] != 0:
-            shown = ", ".join(f"{v:g}" for v in values[:4])
-            raise InputError(
-                f"{where} has no pixel that is 0 (it holds {shown}{' …' if len(values) > 4 else ''})",
-                "the support is 0; pixels that are not known have a value of their own: --unknown VALUE",
-            )
-        inside = known != 0
-        changes = (known[:, 1:] != known[:, :-1]) & inside[:, 1:] & inside[:, :-1]
-        if changes.sum() > _MOST_CHANGES * max((inside[:, 1:] & inside[:, :-1]).sum(), 1):
-            raise InputError(f"{where} looks like a picture: most neighbours differ", "give label images, not images")
-        if inside.mean() > _MOST_COVERED:
-            self.notes.append(
-                f"labels cover {100 * inside.mean():.0f} % of {name}: are particles and support exchanged?"
-            )
-        if len(values) == 2:
-            return ndimage.label(inside, np.ones((3, 3)))[0].astype(np.int32), counted
-        return np.searchsorted(values, known).astype(np.int32), counted
-
-    def _compare_sizes(self, images: Reader, labels: Reader, picture: str, drawing: str) -> None:
-        if images.info.shape != labels.info.shape:
-            (h, w), (lh, lw) = images.info.shape, labels.info.shape
-            raise CommandError(
-                f"labels of {lh}×{lw} px in '{drawing}' do not fit images of {h}×{w} px in '{picture}'",
-                "draw labels at the size of the images; do not resize them",
-            )
-        if any(GREY_NOTE in note for note in labels.info.notes):
-            raise InputError(f"'{drawing}' is in colour: its numbers are lost", "save labels as whole numbers, not RGB")
-
-    def _differ(self, images: int | None, labels: int | None) -> None:
-        raise CommandError(
-            f"'{self.labels}' has {labels} label images for the {images} images of '{self.images}'",
-            "give one label image for every image, in the same order",
-        )
-
-
-def _labels_in(labels: str) -> str:
-    """Return the label images of a run folder, or what was given."""
-    inside = Path(labels) / LABELS_OF_A_RUN
-    return str(inside) if inside.is_dir() else labels
 
 
 def _members(path: str) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from insitu import drawn
 from insitu.errors import BadFrame, CommandError, InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from insitu.types import Reader
 
 Polarity = Literal["dark", "bright"]
-LABELS_OF_A_RUN = "labels.ome.zarr"
 LEAST_SIDE_PX = 32
 
 
@@ -66,45 +65,37 @@ def read_movie(images: str, labels: str, *, unknown: int | None = None, most: in
     CommandError
         Labels and images differ in number or size; images below `LEAST_SIDE_PX`; no particle in any label image.
     InputError
-        A file cannot be read, or label values are not whole numbers from 0.
+        A file cannot be read, or the values of a label image are none.
     """
     from insitu.read import open_source
 
-    where = Path(labels) / LABELS_OF_A_RUN
-    pictures, drawn = open_source(images), open_source(where if where.is_dir() else labels)
+    pictures, drawings = open_source(images), open_source(drawn.labels_in(labels))
     try:
         movie = Movie(images)
-        _compare(pictures, drawn, images, labels)
+        drawn.compare(pictures, drawings, images, labels)
+        _check_size(pictures, images)
         for index in _chosen(pictures, movie, most):
             image = _frame(pictures, index)
             if image is None:
                 movie.notes.append(f"'{images}' frame {index} cannot be used and was left out")
                 continue
-            found, blank = _particles(_frame(drawn, index), labels, index, unknown)
+            where, raw = f"label image {index} of '{labels}'", _frame(drawings, index)
+            if raw is None:
+                raise InputError(f"{where} cannot be read", "leave the image out, or mend the file")
+            found, counted, notes = drawn.particles(raw, where, unknown)
+            movie.notes += notes
             movie.images.append(image)
             movie.labels.append(found)
-            movie.unknown.append(blank)
+            movie.unknown.append(np.zeros(found.shape, np.bool_) if counted is None else ~counted)
             movie.frames.append(index)
     finally:
         pictures.close()
-        drawn.close()
+        drawings.close()
     _judge(movie, labels)
     return movie
 
 
-def _compare(pictures: Reader, drawn: Reader, images: str, labels: str) -> None:
-    have, want = drawn.info.n_frames, pictures.info.n_frames
-    if have != want:
-        raise CommandError(
-            f"'{labels}' has {have} label images for the {want} images of '{images}'",
-            "give one label image for every image, in the same order",
-        )
-    if drawn.info.shape != pictures.info.shape:
-        (h, w), (lh, lw) = pictures.info.shape, drawn.info.shape
-        raise CommandError(
-            f"labels of {lh}×{lw} px in '{labels}' do not fit images of {h}×{w} px in '{images}'",
-            "draw labels at the size of the images; do not resize them",
-        )
+def _check_size(pictures: Reader, images: str) -> None:
     if min(pictures.info.shape) < LEAST_SIDE_PX:
         h, w = pictures.info.shape
         raise CommandError(
@@ -131,44 +122,6 @@ def _frame(reader: Reader, index: int) -> NDArray[Any] | None:
     return out
 
 
-def _particles(
-    drawn: NDArray[Any] | None, where: str, index: int, unknown: int | None
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Return a number for each particle of one label image, and its unknown pixels.
-
-    Raises
-    ------
-    InputError
-        The label image is missing, or holds something else than whole numbers from 0.
-    """
-    from scipy import ndimage
-
-    if drawn is None:
-        raise InputError(f"label image {index} of '{where}' cannot be read", "leave the image out, or mend the file")
-    if drawn.dtype.kind == "f" and not np.array_equal(drawn, np.rint(drawn)):
-        raise InputError(
-            f"label image {index} of '{where}' holds values between whole numbers",
-            "labels are 0 for the support and whole numbers for particles; a probability map must be thresholded first",
-        )
-    values = np.unique(drawn)
-    if values[0] < 0:
-        raise InputError(f"label image {index} of '{where}' holds the value {values[0]}", "labels begin at 0")
-    blank = drawn == unknown if unknown is not None else np.zeros(drawn.shape, np.bool_)
-    marked = [v for v in values.tolist() if v not in (0, unknown)]
-    if len(marked) == 1:  # a mask: each piece is a particle
-        pieces, _ = ndimage.label((drawn == marked[0]) & ~blank, np.ones((3, 3)))
-        return pieces.astype(np.int32), blank
-    if drawn.dtype.kind in "iu" and drawn.dtype.itemsize == 1 and len(marked) > 100:
-        raise InputError(
-            f"label image {index} of '{where}' looks like a picture: {len(marked)} grey values",
-            "give label images, not images; a mask has two values",
-        )
-    wanted = np.where(blank, 0, drawn)
-    return np.unique(wanted, return_inverse=True)[1].reshape(drawn.shape).astype(np.int32) + int(
-        wanted.min() != 0
-    ), blank
-
-
 def _judge(movie: Movie, labels: str) -> None:
     if not movie.images:
         raise InputError(f"no image of '{movie.name}' can be used", "look at it with `insitu info`")
@@ -180,14 +133,8 @@ def _judge(movie: Movie, labels: str) -> None:
         )
     if empty:
         movie.notes.append(f"{empty} of {len(movie.labels)} label images of '{labels}' hold no particle")
-    dtype = movie.images[0].dtype
-    if dtype.kind == "u" and dtype.itemsize == 2:
-        top = max(int(image.max()) for image in movie.images)
-        bits = max(1, top.bit_length())
-        if bits < 16:
-            movie.notes.append(
-                f"{bits} of 16 bits are used in '{movie.name}': every frame is put in units of its noise"
-            )
+    if 0 < (bits := drawn.used_bits(movie.images)) < 16:
+        movie.notes.append(f"{bits} of 16 bits are used in '{movie.name}': every frame is put in units of its noise")
 
 
 def polarity(movie: Movie) -> Polarity:

@@ -58,6 +58,7 @@ def test_pixels_of_the_unknown_value_are_neither(tmp_path, disc):
         (lambda d: np.stack([d] * 3).astype(np.int16) * -1, InputError, "holds the value -1"),
         (lambda d: np.stack([d] * 3).astype(np.float32) * 0.4, InputError, "between whole numbers"),
         (lambda d: pictures(d, 3, 100), InputError, "looks like a picture"),
+        (lambda d: np.stack([d] * 3).astype(np.uint8) + 1, InputError, "no pixel that is 0"),
     ],
 )
 def test_labels_that_cannot_be_learned_from_are_refused(tmp_path, disc, labels, error, message):
@@ -67,6 +68,14 @@ def test_labels_that_cannot_be_learned_from_are_refused(tmp_path, disc, labels, 
     with pytest.raises(error, match=message) as caught:
         read_movie(*written(tmp_path, pictures(disc), drawn))
     assert caught.value.hint
+
+
+def test_labels_in_colour_are_refused(tmp_path, disc):
+    images, labels = written(tmp_path, pictures(disc), np.stack([disc] * 3).astype(np.uint8))
+    coloured = np.stack([disc * 10, disc * 20, disc * 30], axis=-1).astype(np.uint8)
+    tifffile.imwrite(labels, np.stack([coloured] * 3), photometric="rgb")
+    with pytest.raises(InputError, match="in colour: its numbers are lost"):
+        read_movie(images, labels)
 
 
 def test_small_images_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,14 +87,18 @@ def stages(rows: list[dict[str, Any]]) -> str:
     ])  # fmt: skip
 
 
-def constant(marks: list[dict[str, Any]]) -> str:
+def constant(recorded: dict[str, Any]) -> str:
+    marks, beside = recorded["marks"], recorded.get("old by young", {})
     groups = [marks[k : k + max(1, len(marks) // 6)] for k in range(0, len(marks), max(1, len(marks) // 6))]
     head = ("frames", "ms CPU a frame, median", "resident memory, MB")
     middle = [sorted(m["cpu_ms"] for m in g)[len(g) // 2] for g in groups]
-    return table(head, [
+    whole = table(head, [
         (f"{g[0]['frames'] - 1000}–{g[-1]['frames']}", f"{ms:.2f}", f"{g[-1]['rss_MB']:.0f}")
         for g, ms in zip(groups, middle, strict=True)
     ])  # fmt: skip
+    turns = [(age, f"{median(ratios):.3f}", f"{min(ratios):.3f}–{max(ratios):.3f}") for age, ratios in beside.items()]
+    by_turns = table(("age, frames", "CPU a frame, old by young, median of eight turns", "lowest and highest"), turns)
+    return f"{whole}\n\n{by_turns}" if turns else whole
 
 
 def growing_measuring(rows: list[dict[str, Any]]) -> str:
@@ -141,7 +146,7 @@ def made() -> str:
         "growing measuring": growing_measuring(growing["measuring"]),
         "growing linking": growing_linking(growing["linking"]),
         "growing host": ", ".join(f"{k} {v}" for k, v in growing["host"]["versions"].items()) + ".",
-        "constant": constant(recorded("constant")["marks"]),
+        "constant": constant(recorded("constant")),
     }
     page = PAGE.read_text(encoding="utf-8")
     for name, text in parts.items():

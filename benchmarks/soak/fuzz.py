@@ -18,7 +18,7 @@ from benchmarks.soak import targets
 
 # executions in thousands: the cheaper a target, the more
 SHARES = {
-    "tiff": 60, "mrc": 120, "dm": 90, "ser": 90, "emd": 8, "tvips": 120, "npy": 70, "picture": 50, "hdf5": 15,
+    "tiff": 100, "mrc": 120, "dm": 90, "ser": 90, "emd": 8, "tvips": 120, "npy": 70, "picture": 50, "hdf5": 15,
     "video": 4, "raw": 130, "zarr": 6, "k2is": 6, "folder": 20, "settings": 20, "weights": 20, "pickle": 60,
     "commits": 120, "run": 4, "importing": 40,
 }  # fmt: skip

@@ -216,7 +216,8 @@ def _extent(file: OpenFile, form: Form, tags: dict[int, Sequence[int]]) -> tuple
     if not offsets or len(offsets) != len(counts):
         return -1, _NOWHERE
     first, sizes = np.asarray(offsets, np.float64), np.asarray(counts, np.float64)
-    if (first + sizes).max() >= _NOWHERE:  # 64 bits of a BigTIFF can point where no file reaches
+    # 64 bits of a BigTIFF can point where no file reaches, and signed ones before its beginning
+    if need < 0 or min(first.min(), sizes.min()) < 0 or (first + sizes).max() >= _NOWHERE:
         return -1, _NOWHERE
     # a segment of no bytes or at offset 0 was never written
     end = _NOWHERE if not sizes.all() or not first.all() else int((first + sizes).max())

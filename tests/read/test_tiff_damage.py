@@ -77,6 +77,27 @@ def test_a_bomb_as_a_later_page_is_a_bad_frame(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [{257: (9, 1 << 31), 256: (4, 0xFFFFFFFF), 258: (3, 64)}, {273: (9, 0x80000000)}, {279: (9, 0xFFFFFFFF)}],
+    ids=["height", "offset", "length"],
+)
+def test_signed_numbers_below_zero_in_a_later_page(tmp_path, changed):
+    later = [(tag, *changed.get(tag, (kind, value))) for tag, kind, _, value in page(8, 8, 8, 64)]
+    entries = [(tag, kind, 1, value) for tag, kind, value in later]
+    first = directory(page(8, 8, 8, 64), following=400)
+    path = tmp_path / "m.tif"
+    path.write_bytes(
+        (b"II*\0" + struct.pack("<I", 200)).ljust(200, b"\1") + first.ljust(200, b"\0") + directory(entries)
+    )
+    reader = open_source(path)
+    out = np.empty((8, 8), np.uint8)
+    reader.read_into(0, out)
+    assert (out == 1).all()
+    with pytest.raises(BadFrame):
+        reader.read_into(1, out)
+
+
+@pytest.mark.parametrize(
     ("code", "name"), [(50000, "zstd"), (8, "deflate"), (5, "lzw"), (34925, "lzma"), (32773, "packbits")]
 )
 def test_a_strip_that_unpacks_to_more_than_it_claims_costs_no_memory(tmp_path, code, name):

@@ -34,17 +34,18 @@ def check_index(index: int, n_frames: int | None) -> None:
         raise IndexError(f"frame {index} of {n_frames}")
 
 
-def check_frame(height: int, width: int, where: str) -> None:
+def check_frame(height: int, width: int, where: str, samples: int = 1) -> None:
     """Refuse a frame size that no camera gives.
 
     Raises
     ------
     InputError
-        An empty side, or more than `MAX_FRAME_PX` pixels.
+        An empty side, or more than `MAX_FRAME_PX` pixels, each of `samples` numbers.
     """
-    if height < 1 or width < 1 or height * width > MAX_FRAME_PX:
+    if height < 1 or width < 1 or samples < 1 or height * width * samples > MAX_FRAME_PX:
+        of = "" if samples == 1 else f" of {samples} numbers each"
         raise InputError(
-            f"'{where}' claims frames of {height} × {width} px; 1 to {MAX_FRAME_PX} px can be read",
+            f"'{where}' claims frames of {height} × {width} px{of}; 1 to {MAX_FRAME_PX} px can be read",
             "the header is damaged, or the file is not a movie: convert it again from the original",
         )
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # (JPEG 2000, WebP, PNG in TIFF) are not asked: nobody stores movies with them.
 _CODECS = {1: "", 5: "LZW", 7: "JPEG", 8: "deflate", 32946: "deflate", 32773: "PackBits", 34925: "LZMA", 50000: "zstd"}
 _JPEG = 7
-_SEPARATE = 2
 _RGB, _PALETTE, _YCBCR = 2, 3, 6
 _MIN_IS_WHITE = 0
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
@@ -61,7 +60,7 @@ class TiffReader:
         full = [k for k, reduced in enumerate(self._pages.reduced) if not reduced] or [0]
         first = full[0]
         self._form = self._pages.forms[self._pages.form[first]]
-        check_frame(self._form.height, self._form.width, self._name)
+        check_frame(self._form.height, self._form.width, self._name, self._form.samples)
         dtype = _dtype(self._form, self._name)
         self._story = self._tell(first, len(full))
         self._stored = dtype.newbyteorder(self._pages.order)
@@ -157,7 +156,9 @@ class TiffReader:
         if form is not self._form:
             _same_or_bad(form, self._form, f"page {page} of {self._name}", self.info.dtype)
         if self._pages.end[page] > self._file.size:
-            raise BadFrame("truncated", f"page {page} of {self._name} lies partly outside the file")
+            raise BadFrame(
+                "truncated", f"page {page} of {self._name} is not whole: pixels are missing or outside the file"
+            )
         offset = int(self._frame_offset[index])
         if offset >= 0:
             self._file.fill_frame(out, offset, self._stored)
@@ -180,7 +181,7 @@ class TiffReader:
             self._check_jpeg(plane, form, where)
         shape: tuple[int, ...] = (form.height, form.width)
         if form.samples > 1:
-            shape = (form.samples, *shape) if form.planar == _SEPARATE else (*shape, form.samples)
+            shape = (form.samples, *shape) if form.planar == tp.SEPARATE else (*shape, form.samples)
         if plane.shape != shape:
             raise BadFrame("unreadable", f"{where} has the unexpected shape {plane.shape}")
         if form.samples == 1 and plane.dtype == out.dtype and out.flags.c_contiguous:
@@ -274,7 +275,7 @@ def _reduce(image: NDArray[Any], form: tp.Form, out: NDArray[Any]) -> None:
     if form.samples == 1:
         out[...] = image
         return
-    if form.planar == _SEPARATE:
+    if form.planar == tp.SEPARATE:
         image = np.moveaxis(image, 0, -1)
     if form.samples >= 3 and form.photometric in {_RGB, _YCBCR}:
         grey(image, out)

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 FILL_ORDER, DESCRIPTION, STRIP_OFFSETS, SAMPLES, STRIP_COUNTS = 266, 270, 273, 277, 279
 X_RESOLUTION, Y_RESOLUTION, PLANAR, RESOLUTION_UNIT, PREDICTOR = 282, 283, 284, 296, 317
-TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = 324, 325, 339
+ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = 278, 322, 323, 324, 325, 339
 
 _WALKED = frozenset((
     SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES,
-    STRIP_COUNTS, PLANAR, PREDICTOR, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT,
+    ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT, STRIP_COUNTS, PLANAR, PREDICTOR, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT,
 ))  # fmt: skip
 _CODES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _RATIONAL = 5
+SEPARATE = 2  # value of PLANAR: one plane of pixels after the other
 _NOWHERE = 1 << 62  # where the data of a page end whose directory points outside the file
 
 
@@ -223,11 +224,23 @@ def _extent(file: OpenFile, form: Form, tags: dict[int, Sequence[int]]) -> tuple
     end = _NOWHERE if not sizes.all() or not first.all() else int((first + sizes).max())
     plain = form.compression == 1 and form.samples == 1 and form.bits in {8, 16, 32, 64} and not tiled
     plain = plain and _one(tags, FILL_ORDER, 1) == 1 and _one(tags, PREDICTOR, 1) == 1
+    # tifffile fills strips and tiles that no offset is given for with zeros: such a page is not whole
+    if len(offsets) < _segments(form, tags) if tiled or form.compression != 1 else sizes.sum() < need:
+        end = _NOWHERE
     if not plain or (len(offsets) > 1 and (first[1:] != first[:-1] + sizes[:-1]).any()):
         return -1, end
-    if sizes.sum() < need:
-        return offsets[0], _NOWHERE
     return offsets[0], min(end, offsets[0] + need) if end != _NOWHERE else end
+
+
+def _segments(form: Form, tags: dict[int, Sequence[int]]) -> int:
+    """Return how many strips or tiles make a page; 0 where their size is none."""
+    if TILE_OFFSETS in tags:
+        height, width = _one(tags, TILE_HEIGHT, 0), _one(tags, TILE_WIDTH, 0)
+    else:
+        height, width = _one(tags, ROWS_PER_STRIP, form.height), form.width
+    if height < 1 or width < 1:
+        return 0
+    return -(-form.height // height) * -(-form.width // width) * (form.samples if form.planar == SEPARATE else 1)
 
 
 def text_tag(file: OpenFile, pages: Pages, at: int, tag: int, limit: int = 1 << 26) -> str:

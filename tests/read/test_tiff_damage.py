@@ -60,6 +60,46 @@ def test_a_tiny_file_that_claims_a_giant_frame(tmp_path, side):
     assert f"{side} × {side} px" in refused(path)
 
 
+@pytest.mark.parametrize("samples", [3, 60_000])
+def test_a_tiny_file_that_claims_giant_frames_in_colour(tmp_path, samples):
+    entries = [e for e in page(16_000, 16_000, 8, 10) if e[0] != 277] + [(277, 3, 1, samples), (284, 3, 1, 2)]
+    path = tmp_path / "m.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + directory(sorted(entries)) + bytes(200))
+    assert f"of {samples} numbers each" in refused(path)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("colour", [False, True])
+def test_fewer_strips_or_tiles_than_the_page_needs(tmp_path, compression, tile, colour):
+    image = np.arange(1, 1 + 3 * 32 * 48).reshape(3, 32, 48).astype(np.uint16)
+    path = tmp_path / "m.tif"
+    how = {"photometric": "rgb", "planarconfig": "separate"} if colour else {"photometric": "minisblack"}
+    with tifffile.TiffWriter(path) as file:
+        for _ in range(2):
+            file.write(
+                image if colour else image[0], compression=compression, tile=tile, rowsperstrip=None if tile else 8,
+                metadata=None, **how,
+            )  # fmt: skip
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages[1].tags
+        cut = [
+            tags[name] for name in (("TileOffsets", "TileByteCounts") if tile else ("StripOffsets", "StripByteCounts"))
+        ]
+        wheres = [tag.offset + 4 for tag in cut]
+        assert all(tag.count > 3 for tag in cut)
+    data = bytearray(path.read_bytes())
+    for where, tag in zip(wheres, cut, strict=True):
+        data[where : where + 4] = struct.pack("<I", tag.count - 1)
+    path.write_bytes(data)
+    reader = open_source(path)
+    out = np.empty(reader.info.shape, reader.info.dtype)
+    reader.read_into(0, out)
+    with pytest.raises(BadFrame, match="not whole") as caught:
+        reader.read_into(1, out)
+    assert caught.value.reason == "truncated"
+
+
 def test_a_bomb_as_first_page_is_refused_before_it_is_decoded(tmp_path):
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, np.zeros((30000, 30000), np.uint8), compression="zstd")

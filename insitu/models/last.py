@@ -55,14 +55,14 @@ def _logit(words: Words, weight: NDArray[np.float32], after: NDArray[np.float32]
 class LastLayer:
     """The logit from the maps before the last layer; made by `last_layer`."""
 
-    def __init__(self, step: Any) -> None:  # noqa: ANN401 - a `_Step` of `insitu.models.unet`
+    def __init__(self, step: Any, before: nn.Module | None = None) -> None:  # noqa: ANN401 - `_Step` of the UNet
         convolution: Any = step.convolution
-        norm: Any = step.norm
-        factor, shift = torch.ones(2), torch.zeros(2)
-        if not isinstance(norm, nn.Identity):
-            factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            shift = norm.bias - norm.running_mean * factor
-        weight = torch.cat([convolution.weight[:, :, 0, 0], convolution.bias[:, None]], dim=1)
+        factor, shift = affine(step.norm, 2)
+        kernel, bias = convolution.weight[:, :, 0, 0], convolution.bias
+        if before is not None:  # the norm of the layer before: behind it, a 1×1 layer has no border to mind
+            scale, add = affine(before, CHANNELS)
+            kernel, bias = kernel * scale, bias + (kernel * add).sum(1)
+        weight = torch.cat([kernel, bias[:, None]], dim=1)
         after = torch.stack([torch.tensor(step.slope), factor[0], factor[1], shift[1] - shift[0]])
         self._weight, self._after = (t.detach().cpu().float().contiguous().numpy() for t in (weight, after))
 
@@ -70,8 +70,21 @@ class LastLayer:
         """(B, 8, H, W) bfloat16 → (B, H, W) float32."""
         out = torch.empty((maps.shape[0], *maps.shape[2:]))
         rows = maps.permute(0, 2, 3, 1).contiguous().view(torch.int16).numpy().view(np.uint32)
-        _logit(rows.reshape(-1), self._weight, self._after, out.numpy().reshape(-1))
+        self.write(rows.reshape(-1), out.numpy().reshape(-1))
         return out
+
+    def write(self, words: Words, out: NDArray[np.float32]) -> None:
+        """Write the logits of pixels of 4 words each."""
+        _logit(words, self._weight, self._after, out)
+
+
+def affine(norm: nn.Module, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a batch norm multiplies each of its maps with, and what it adds; 1 and 0 where there is none."""
+    if isinstance(norm, nn.Identity):
+        return torch.ones(channels), torch.zeros(channels)
+    batch: Any = norm
+    factor = batch.weight / torch.sqrt(batch.running_var + batch.eps)
+    return factor, batch.bias - batch.running_mean * factor
 
 
 def last_layer(module: nn.Module) -> LastLayer | None:

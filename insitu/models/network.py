@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from insitu.errors import InputError
@@ -13,7 +14,7 @@ from insitu.models.outlines import at_the_level, outline_of
 from insitu.pixels import compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
     from torch import nn
@@ -55,7 +56,7 @@ class Network:
         module.eval().requires_grad_(requires_grad=False)
         self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stub
         self._replayed = Replayed(self.from_inputs)
-        self._last = _in_one_pass(module)
+        self._logits = _in_few_passes(module)
         self.name = name
         self.card = card
         self.threshold = float(card.get("threshold", 0.5))
@@ -92,15 +93,25 @@ class Network:
 
         from insitu.models.onednn import reduced
 
-        if self._last is not None and reduced(inputs):
-            return torch.sigmoid_(self._last(self.module.features(inputs)))
+        if self._logits is not None and reduced(inputs):
+            return torch.sigmoid_(self._logits(inputs))
         return torch.sigmoid(particle_logit(self.module(inputs).float(), self.activation))
 
 
-def _in_one_pass(module: nn.Module) -> LastLayer | None:
-    """Return the last layer as a compiled loop, for CPUs; None where it is of another form or numba is absent."""
+def _in_few_passes(module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Return the network up to the logit in compiled passes, for CPUs; None if of another form, or numba is absent."""
     if not compiled():
         return None
     from insitu.models.last import last_layer
+    from insitu.models.pairs import shallow_pairs
+    from insitu.models.strips import strips
 
-    return last_layer(module)
+    whole = strips(module) or shallow_pairs(module)
+    last = last_layer(module)
+    if whole is not None or last is None:
+        return whole
+    return partial(_ended, module, last)
+
+
+def _ended(module: Any, last: LastLayer, inputs: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - a UNet
+    return last(module.features(inputs))

@@ -34,7 +34,11 @@ def activated(convolution: nn.Module, x: torch.Tensor, slope: float, *, exact: b
         if slope == 1.0:
             return plain
         return functional.leaky_relu(plain, slope) if slope else functional.relu(plain)
-    kind = torch.float32 if exact else torch.bfloat16
+    return in_one(layer, x, slope, torch.float32 if exact else torch.bfloat16).to(torch.bfloat16)
+
+
+def in_one(layer: Any, x: torch.Tensor, slope: float, kind: torch.dtype) -> torch.Tensor:  # noqa: ANN401
+    """Return ``leaky_relu(layer(x), slope)`` as one operator that multiplies, and gives its result, in `kind`."""
     weight = layer.weight.to(kind).contiguous(memory_format=torch.channels_last)
     bias = None if layer.bias is None else layer.bias.to(kind)
     operator: Any = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001 - see the head of this file
@@ -44,7 +48,7 @@ def activated(convolution: nn.Module, x: torch.Tensor, slope: float, *, exact: b
         shape.insert(1, layer.output_padding)
     after = ("none", [], "") if slope == 1.0 else ("leaky_relu", [slope], "") if slope else ("relu", [], "")
     out: torch.Tensor = operator(x.to(kind), weight, bias, *map(list, shape), layer.groups, *after)
-    return out.to(torch.bfloat16)
+    return out
 
 
 def reduced(x: torch.Tensor) -> bool:

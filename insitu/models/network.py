@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from insitu.errors import InputError
 from insitu.models.batching import Replayed
+from insitu.models.choice import choice_of, decided
 from insitu.models.fields import receptive_field
 from insitu.models.heads import particle_logit
 from insitu.models.inputs import CLIP, condition, conditioning
-from insitu.models.outlines import at_the_level, outline_of
+from insitu.models.outlines import at_the_level, at_their_levels, outline_of
 from insitu.pixels import compiled
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class Network:
         Takes (B, 1, H, W), gives maps (B, classes, H, W) (`insitu.models.architectures`).
     name : str
     card : mapping
-        The model card; `threshold` and `seed` (see `insitu.segment`), `input` (`insitu.models.inputs`) and `outline`
-        (`insitu.models.outlines`) are read from it.
+        The model card; `threshold` and `seed` (see `insitu.segment`), `input` (`insitu.models.inputs`), `outline`
+        (`insitu.models.outlines`) and `choice` (`insitu.models.choice`; it stands for `seed`) are read from it.
 
     Attributes
     ----------
@@ -68,6 +69,11 @@ class Network:
         self.outline = outline_of(card.get("outline"))
         if self.outline == "level" and self.sees != "prepared":
             raise InputError("outline = level with frames = counts: their support is not at 0", "use outline = network")
+        self.choice = choice_of(str(card["choice"])) if card.get("choice") else None
+        if self.choice is not None and self.conditioning.kind != "contrast":
+            raise InputError("choice with another input than contrast", "leave choice out of the card")
+        if self.choice is not None:
+            self.seed = 0.0
         self.receptive_field_px = receptive_field(getattr(module, "path", ()))
 
     def probabilities(self, images: torch.Tensor) -> torch.Tensor:
@@ -79,13 +85,18 @@ class Network:
         import torch
         from torch.nn import functional
 
-        inputs = torch.stack([condition(image, self.conditioning) for image in images]).unsqueeze(1)
+        conditioned = torch.stack([condition(image, self.conditioning) for image in images])
+        inputs = conditioned.unsqueeze(1)
         height, width = inputs.shape[-2:]
         down, right = -height % self.side_multiple, -width % self.side_multiple
         if down or right:
             inputs = functional.pad(inputs, (0, right, 0, down), mode="replicate")
         p = self._replayed(inputs.contiguous(memory_format=torch.channels_last))[:, :height, :width]
-        return at_the_level(images, p, self.threshold) if self.outline == "level" else p
+        if self.choice is None:
+            return at_the_level(images, p, self.threshold) if self.outline == "level" else p
+        each = [decided(a, b, self.choice, self.threshold) for a, b in zip(p, conditioned, strict=True)]
+        p, pieces = torch.stack([mask for mask, _ in each]), [labels for _, labels in each]
+        return at_their_levels(images, p, pieces, self.threshold) if self.outline == "level" else p
 
     def from_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) conditioned, channels last → probability (B, H, W); nothing in here waits for the host."""

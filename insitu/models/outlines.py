@@ -11,15 +11,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from insitu.errors import InputError
 from insitu.models.classical import Classical, cell_components
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
+    from numpy.typing import NDArray
+
+    Labels = NDArray[np.int32]
 
 OUTLINES = ("network", "level")
 # Both mean the same particle from the usual share on (IoU ≥ 0.5 pairs at most one with one).
 AGREEMENT = 0.5
+# With a choice of pieces: a frame is one of agreement where this share of the particles (F measure) is found by both.
+FRAME_AGREEMENT = 0.75
+_LEAST_AREA_PX = 20
 _CELL_PX = 4
 _GAP_PX = 5  # the network's support between two particles, up to so many px less one, is never filled
 
@@ -55,6 +65,47 @@ def at_the_level(images: torch.Tensor, p: torch.Tensor, threshold: float) -> tor
     with torch.autocast(p.device.type, enabled=False):  # noise is measured in steps that bfloat16 does not have
         level = Classical().probabilities(images)
         return torch.stack([_merged(a, b, threshold) for a, b in zip(p, level, strict=True)])
+
+
+def at_their_levels(images: torch.Tensor, p: torch.Tensor, pieces: Sequence[Labels], threshold: float) -> torch.Tensor:
+    """Do what `at_the_level` does, with particles that are told apart by `pieces`, one label image (H, W) a frame."""
+    import torch
+
+    with torch.autocast(p.device.type, enabled=False):
+        level = Classical().probabilities(images)
+        frames = [_exchanged(a, b, c, threshold) for a, b, c in zip(p, level, pieces, strict=True)]
+        return torch.stack(frames)
+
+
+def _exchanged(p: torch.Tensor, level: torch.Tensor, pieces: Labels, threshold: float) -> torch.Tensor:
+    """Exchange the pieces of one frame (H, W) where it is one in which both find the same particles.
+
+    In such a frame a piece also gets the outline of a smaller one, if this is the only one that lies in it.
+    """
+    import torch
+
+    from insitu.models.choice import loops
+
+    theirs, count = loops().label(level.cpu().numpy(), Classical.threshold, _LEAST_AREA_PX)
+    area, other_area = np.bincount(pieces.ravel()), np.bincount(theirs.ravel(), minlength=count + 1)
+    both = (pieces > 0) & (theirs > 0)
+    pairs, shared = np.unique(pieces[both].astype(np.int64) * (count + 1) + theirs[both], return_counts=True)
+    i, j = pairs // (count + 1), pairs % (count + 1)
+    same = shared > AGREEMENT * (area[i] + other_area[j] - shared)  # above a half it is one with one
+    if 2 * int(same.sum()) < FRAME_AGREEMENT * (int((area[1:] > 0).sum()) + count) or not same.any():
+        return p
+    inside = shared > AGREEMENT * other_area[j]
+    exchanged = same | (inside & (np.bincount(i[inside], minlength=len(area))[i] == 1))
+    ours, other = np.zeros(len(area), np.bool_), np.zeros(count + 1, np.int32)
+    ours[i[exchanged]], other[j[exchanged]] = True, i[exchanged]
+    taken = other[theirs] > 0
+    taken &= (pieces == 0) | (pieces == other[theirs])
+    changed = torch.from_numpy(taken | ours[pieces]).to(p.device)
+    alike = torch.where(
+        level > Classical.threshold, 1.0 - 2.0 * (1.0 - threshold) * (1.0 - level), 2.0 * threshold * level
+    )
+    alike = torch.where(torch.from_numpy(taken).to(p.device), alike, alike.clamp(max=threshold))
+    return torch.where(changed & ~_gaps(p > threshold), alike, p)
 
 
 def _merged(p: torch.Tensor, level: torch.Tensor, threshold: float) -> torch.Tensor:

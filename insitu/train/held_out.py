@@ -63,10 +63,11 @@ class Instances:
 
 def labels_of(image: NDArray[Any], model: Model, *, split: bool = False, threshold: float | None = None) -> Labels:
     """Return the label image (H, W) of one raw image as a run makes it; touching particles cut apart where `split`."""
-    return _found(_seen(image), model, split=split, threshold=threshold)
+    return _found(prepared(image), model, split=split, threshold=threshold)
 
 
-def _seen(image: NDArray[Any]) -> Prepared:
+def prepared(image: NDArray[Any]) -> Prepared:
+    """Return one raw image as a run with default settings prepares it."""
     from insitu.options import PrepareOptions
     from insitu.prepare import prepare, reference
 
@@ -183,7 +184,7 @@ def operating_point(model: Network, found: Sequence[Labelled]) -> tuple[float, f
     points = [(t, round(min(0.95, t + rise), 2)) for t in THRESHOLDS for rise in RISES]
     counts = dict.fromkeys(points, Instances(0, 0, 0))
     for one in found:
-        ready, known = _seen(one.image), _Once(model)
+        ready, known = prepared(one.image), _Once(model)
         for known.threshold, known.seed in points:
             at = known.threshold, known.seed
             counts[at] = counts[at].and_more(instances(one.labels, _found(ready, known, split=True)))

@@ -69,6 +69,7 @@ class Plan:
     further: Recipe
     parameters: Mapping[str, Any] = field(default_factory=dict)
     outline: str = "network"
+    choice: str | None = None
 
     def shorter(self, factor: int) -> Plan:
         """Return the same plan with fewer steps, for a quick look."""
@@ -101,6 +102,7 @@ PLANS: tuple[Plan, ...] = (
         _FURTHER,
         {"pools": [2, 2, 4], "base": 16, "stem": 2, "local": [8, 32]},
         outline="level",
+        choice="pieces-1",
     ),
 )
 

@@ -49,6 +49,7 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
         "parameters": dict(plan.parameters),
         "input": shipped.INPUT,
         "outline": plan.outline,
+        "choice": plan.choice,
     }
     for number, (shares, recipe) in enumerate(zip(shipped.UNSEEN, plan.recipes, strict=False), start=1):
         stage(module, shares, recipe, work / f"{plan.name}-unseen-{number}", sets)
@@ -71,10 +72,17 @@ def make(plan: Plan, folder: Path, work: Path, sets: Callable[[str], Pairs], sam
 
 
 def graded(module: nn.Module, card: Mapping[str, Any], file: Path, samples: Path) -> dict[str, Any]:
-    """Return what the held-out model does on the sets it has not seen, by outline; kept in the work folder."""
+    """Return what the held-out model does on the sets it has not seen, by outline; kept in the work folder.
+
+    Where there is a choice of pieces, with and without it.
+    """
     if not file.is_file():
         point = chosen(module, card, samples)
-        scores = {outline: _scored(module, {**card, **point, "outline": outline}, samples) for outline in OUTLINES}
+        scores = {}
+        for choice in dict.fromkeys([None, card.get("choice")]):
+            for outline in OUTLINES:
+                asked = {**card, **point, "outline": outline, "choice": choice}
+                scores[f"{outline}, {choice}" if choice else outline] = _scored(module, asked, samples)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(scores | {"point": point}), encoding="utf-8")
     return dict(json.loads(file.read_text(encoding="utf-8")))
@@ -91,7 +99,7 @@ def chosen(module: nn.Module, card: Mapping[str, Any], samples: Path) -> dict[st
     """Return threshold and hysteresis, from panels that both stages learn from; outlines are the network's there."""
     from insitu.models.network import Network
 
-    model = Network(module, str(card["name"]), {**card, "outline": "network"})
+    model = Network(module, str(card["name"]), {**card, "outline": "network", "choice": None})
     threshold, seed, tried = operating_point(model, shipped.seen_panels(samples)[::_CHOSEN_ON])
     return {"threshold": threshold, "seed": seed, "f2_of_panels": tried}
 
@@ -130,8 +138,9 @@ def _report(step: int, loss: float) -> None:
 
 
 def rows_of(card: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of the table of held-out scores, one for each outline."""
-    return [{"name": f"{card['name']}, outline {which}", **card["held_out"][which]} for which in OUTLINES]
+    """Return the rows of the table of held-out scores, one for each outline without and with a choice of pieces."""
+    scores = card["held_out"]
+    return [{"name": f"{card['name']}, outline {which}", **scores[which]} for which in scores if which != "point"]
 
 
 def for_readers(card: Mapping[str, Any]) -> str:
@@ -139,6 +148,8 @@ def for_readers(card: Mapping[str, Any]) -> str:
     *recipes, further = (
         ", ".join(f"{k} {v}" for k, v in one.items() if v) for one in (*card["recipes"], card["further"])
     )
+    choice = f"- **Choice of pieces**, in place of the threshold: `{card['choice']}` (`insitu.models.choice`).\n"
+    choice = choice if card.get("choice") else ""
     sources = "\n".join(f"  - {one}" for one in card["attribution"])
     return f"""# {card["name"]}
 
@@ -153,7 +164,7 @@ Weights of `{card["architecture"]}` {card["parameters"] or ""} for supported par
 - **Polarity**: {card["polarity"]}.
 - **Outline**: `{card["outline"]}` (`insitu.models.outlines`).
 - **Threshold**: {card["threshold"]}; a piece is kept where it reaches {card["seed"]} somewhere.
-- **Again**: `python -m insitu.train.weights --only {card["name"]} --work FOLDER`
+{choice}- **Again**: `python -m insitu.train.weights --only {card["name"]} --work FOLDER`
 
 On sets that the model of the first stage has not seen (gold at 800 °C, boxes of supported catalysts, a fifth of the
 publications of EMPS, {card["held_out"]["network"]["emps_instances"]} particles at IoU ≥ 0.5; threshold

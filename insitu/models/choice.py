@@ -194,13 +194,19 @@ class Choice:
     Parameters
     ----------
     tensors : mapping
-        ``least`` (the least score that counts), and of both networks (``first``, ``second``) ``NAME.mean`` and
-        ``NAME.spread`` of what they see, ``NAME.weight.K`` and ``NAME.bias.K`` of their layers.
+        ``least`` (the least score that counts), and of the members of both networks (``first.M``, ``second.M``, whose
+        scores are averaged) ``NAME.M.mean`` and ``NAME.M.spread`` of what they see, ``NAME.M.weight.K`` and
+        ``NAME.M.bias.K`` of their layers.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        self._tensors = {k: np.asarray(v, np.float64) for k, v in tensors.items()}
-        self.least = float(self._tensors["least"].ravel()[0]) if "least" in tensors else 0.5
+        self._members: dict[str, dict[str, dict[str, Array]]] = {"first": {}, "second": {}}
+        for key, value in tensors.items():
+            name, _, rest = key.partition(".")
+            if name in self._members:
+                member, _, what = rest.partition(".")
+                self._members[name].setdefault(member, {})[what] = np.asarray(value, np.float64)
+        self.least = float(np.ravel(tensors["least"])[0]) if "least" in tensors else 0.5
 
     def first(self, tree: Tree) -> Array:
         """Return how well each piece matches a particle as far as it is judged by itself; float64 (n,), 0…1."""
@@ -226,13 +232,17 @@ class Choice:
         return out
 
     def _score(self, name: str, features: Array) -> Array:
-        mean, spread = self._tensors[f"{name}.mean"], self._tensors[f"{name}.spread"]
-        x = np.clip((features - mean) / spread, -_MOST_SPREADS, _MOST_SPREADS)
-        layers = sum(key.startswith(f"{name}.weight.") for key in self._tensors)
-        for k in range(layers):
-            x = x @ self._tensors[f"{name}.weight.{k}"].T + self._tensors[f"{name}.bias.{k}"]
-            x = np.tanh(x) if k < layers - 1 else x
-        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x[:, 0], -50.0, 50.0))), np.float64)
+        scores = [_member_score(member, features) for member in self._members[name].values()]
+        return np.asarray(np.mean(scores, axis=0), np.float64)
+
+
+def _member_score(tensors: Mapping[str, Array], features: Array) -> Array:
+    x = np.clip((features - tensors["mean"]) / tensors["spread"], -_MOST_SPREADS, _MOST_SPREADS)
+    layers = sum(key.startswith("weight.") for key in tensors)
+    for k in range(layers):
+        x = x @ tensors[f"weight.{k}"].T + tensors[f"bias.{k}"]
+        x = np.tanh(x) if k < layers - 1 else x
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x[:, 0], -50.0, 50.0))), np.float64)
 
 
 @cache

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 DISTURBED = 0.6
 GROUP = 0.8  # a piece of several particles is worth this share of what one of one would be
 WIDTH, STEPS, BATCH, RATE = 24, 1200, 1024, 0.01
-LEAST = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4)
+LEAST = (0.04, 0.07, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.25, 0.3, 0.4)
+MEMBERS = 5  # of each score: their mean hardly depends on how they began
 _FROM, _OVER = 0.1, 0.7
 _UNKNOWN = 0.4  # pieces that lie in what is not known to this share teach nothing, unless they match a particle
 _MOST_OF_ONE = 3000  # pieces of one image
@@ -179,17 +180,27 @@ def least_score(found: Sequence[Example], seed: int = 0) -> float:
                 counts[least] = counts[least].and_more(Instances(hits, one.particles, int(taken.sum())))
         for least in LEAST:
             total[least] += counts[least].f2
+    print({k: round(v,4) for k, v in total.items()})
     return max(LEAST, key=lambda least: total[least])
 
 
 def _fitted(name: str, found: Sequence[Example], seen: Sequence[Array], seed: int) -> dict[str, NDArray[Any]]:
-    """Fit one of the two networks; every image weighs as the root of its pieces, up to a hundred of them."""
+    """Fit the members of one of the two networks."""
+    tensors: dict[str, NDArray[Any]] = {}
+    for member in range(MEMBERS):
+        for key, value in _member(found, seen, [seed, len(name), member]).items():
+            tensors[f"{name}.{member}.{key}"] = value
+    return tensors
+
+
+def _member(found: Sequence[Example], seen: Sequence[Array], seed: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """Fit one network; every image weighs as the root of its pieces, up to a hundred of them."""
     import torch
     from torch.nn import functional
 
     from insitu.train.loop import seeded
 
-    rng = np.random.default_rng([seed, len(name)])
+    rng = np.random.default_rng(seed)
     rows, wanted, weight = [], [], []
     for one, features in zip(found, seen, strict=True):
         at = np.flatnonzero(one.teaches)
@@ -201,7 +212,7 @@ def _fitted(name: str, found: Sequence[Example], seen: Sequence[Array], seed: in
     mean, spread = table.mean(0), table.std(0) + 1e-6
     x = torch.tensor(np.clip((table - mean) / spread, -4.0, 4.0), dtype=torch.float32)
     y, w = (torch.tensor(np.concatenate(a), dtype=torch.float32) for a in (wanted, weight))
-    module: Any = seeded(lambda: _layers(x.shape[1]), seed)
+    module: Any = seeded(lambda: _layers(x.shape[1]), int(rng.integers(1 << 31)))
     adam = torch.optim.Adam(module.parameters(), RATE, weight_decay=1e-5)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, RATE, STEPS)
     for _ in range(STEPS):
@@ -212,13 +223,10 @@ def _fitted(name: str, found: Sequence[Example], seen: Sequence[Array], seed: in
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         schedule.step()
-    tensors: dict[str, NDArray[Any]] = {
-        f"{name}.mean": mean.astype(np.float32),
-        f"{name}.spread": spread.astype(np.float32),
-    }
+    tensors: dict[str, NDArray[Any]] = {"mean": mean.astype(np.float32), "spread": spread.astype(np.float32)}
     for number, layer in enumerate(module[::2]):
-        tensors[f"{name}.weight.{number}"] = layer.weight.detach().numpy()
-        tensors[f"{name}.bias.{number}"] = layer.bias.detach().numpy()
+        tensors[f"weight.{number}"] = layer.weight.detach().numpy()
+        tensors[f"bias.{number}"] = layer.bias.detach().numpy()
     return tensors
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Raise it with every change that gives other outlines, tracks or events for the same frames and settings: a run is
 # resumed only by the method that it was begun with.
 METHOD = 2
+_OF_WEIGHTS = ("sha256", "threshold", "seed", "outline", "choice")  # what a card says of what comes out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,7 +239,9 @@ def identity(engine: Engine) -> dict[str, Any]:
     return {
         "method": METHOD,
         "model": engine.model.name,
-        "weights": {key: card.get(key) for key in ("sha256", "threshold", "seed")} if card else None,
+        "weights": {key: card.get(key) for key in ("sha256", "threshold", "seed", "outline", "choice")}
+        if card
+        else None,
         "device": engine.device.partition(":")[0],
         "precision": resolve_precision(options.precision, engine.device, engine.model),
         "batch": options.batch,

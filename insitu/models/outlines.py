@@ -99,13 +99,28 @@ def _exchanged(p: torch.Tensor, level: torch.Tensor, pieces: Labels, threshold: 
     ours, other = np.zeros(len(area), np.bool_), np.zeros(count + 1, np.int32)
     ours[i[exchanged]], other[j[exchanged]] = True, i[exchanged]
     taken = other[theirs] > 0
-    taken &= (pieces == 0) | (pieces == other[theirs])
+    taken &= _beside(pieces, other[theirs])
     changed = torch.from_numpy(taken | ours[pieces]).to(p.device)
     alike = torch.where(
         level > Classical.threshold, 1.0 - 2.0 * (1.0 - threshold) * (1.0 - level), 2.0 * threshold * level
     )
     alike = torch.where(torch.from_numpy(taken).to(p.device), alike, alike.clamp(max=threshold))
     return torch.where(changed & ~_gaps(p > threshold), alike, p)
+
+
+def _beside(pieces: Labels, own: Labels) -> NDArray[np.bool_]:
+    """Mark where `own` names the piece that the pixel or, on the support, one of its eight neighbours lies in; (H, W).
+
+    A level that goes on further outside of a piece follows something else there: grain, or the flank of a neighbour.
+    """
+    height, width = pieces.shape
+    padded = np.pad(pieces, 1)
+    near = np.zeros(pieces.shape, np.bool_)
+    for dy in range(3):
+        for dx in range(3):
+            near |= padded[dy : dy + height, dx : dx + width] == own
+    near &= (pieces == 0) | (pieces == own)
+    return near
 
 
 def _merged(p: torch.Tensor, level: torch.Tensor, threshold: float) -> torch.Tensor:

@@ -180,7 +180,6 @@ def least_score(found: Sequence[Example], seed: int = 0) -> float:
                 counts[least] = counts[least].and_more(Instances(hits, one.particles, int(taken.sum())))
         for least in LEAST:
             total[least] += counts[least].f2
-    print({k: round(v,4) for k, v in total.items()})
     return max(LEAST, key=lambda least: total[least])
 
 

@@ -143,6 +143,15 @@ def rows_of(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"name": f"{card['name']}, outline {which}", **scores[which]} for which in scores if which != "point"]
 
 
+def _field(card: Mapping[str, Any]) -> int:
+    """Return how far the network sees, px."""
+    from insitu.models.architectures import build
+    from insitu.models.fields import receptive_field
+
+    module: Any = build(str(card["architecture"]), card["parameters"])
+    return receptive_field(module.path)
+
+
 def for_readers(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
     *recipes, further = (
@@ -164,7 +173,9 @@ Weights of `{card["architecture"]}` {card["parameters"] or ""} for supported par
 - **Polarity**: {card["polarity"]}.
 - **Outline**: `{card["outline"]}` (`insitu.models.outlines`).
 - **Threshold**: {card["threshold"]}; a piece is kept where it reaches {card["seed"]} somewhere.
-{choice}- **Again**: `python -m insitu.train.weights --only {card["name"]} --work FOLDER`
+{choice}- **Where it stops**: a particle wider than half of the receptive field ({_field(card)} px) may come in parts;
+  bin the frames, or take `classical`.
+- **Again**: `python -m insitu.train.weights --only {card["name"]} --work FOLDER`
 
 On sets that the model of the first stage has not seen (gold at 800 °C, boxes of supported catalysts, a fifth of the
 publications of EMPS, {card["held_out"]["network"]["emps_instances"]} particles at IoU ≥ 0.5; threshold

@@ -28,8 +28,8 @@ def by_level(**features):
         weight = np.zeros((1, inputs))
         for feature, slope in features.items():
             weight[0, choice.FEATURES.index(feature.replace("_", " "))] = slope
-        tensors |= {f"{name}.mean": np.zeros(inputs), f"{name}.spread": np.full(inputs, 10.0)}
-        tensors |= {f"{name}.weight.0": weight, f"{name}.bias.0": np.zeros(1)}
+        tensors |= {f"{name}.0.mean": np.zeros(inputs), f"{name}.0.spread": np.full(inputs, 10.0)}
+        tensors |= {f"{name}.0.weight.0": weight, f"{name}.0.bias.0": np.zeros(1)}
     return choice.Choice(tensors)
 
 
@@ -152,6 +152,32 @@ def test_in_a_frame_of_agreement_the_level_draws_the_outlines():
     assert (out == level).all()
     p, more, labels = scene(level | disc(70, 80, 6) | disc(84, 12, 6) | disc(48, 8, 5))  # 2 x 3 of 3 and 6
     assert outlines._exchanged(p, more, labels, 0.7) is p
+
+
+def test_what_the_level_has_further_outside_of_its_piece_is_not_the_particles():
+    bulge = disc(25, 12, 3)  # reaches 7 px beyond the first disc's edge
+    level = disc(25, 25, 10) | bulge | disc(25, 70, 10) | disc(70, 40, 10)
+    out = outlines._exchanged(*scene(level), 0.7).numpy() > 0.7
+    near = ndimage.binary_dilation(disc(25, 25, 9), np.ones((3, 3)))
+    assert (out == (level & (near | disc(25, 70, 10) | disc(70, 40, 10)))).all()
+    assert (out & bulge).sum() < bulge.sum() / 2
+
+
+def test_members_are_averaged():
+    rng, n = np.random.default_rng(0), len(choice.FEATURES)
+    tree = choice.Tree(rng.normal(size=(7, n)), np.full(7, -1), ())
+    members = []
+    for _ in range(3):
+        weight, bias = rng.normal(size=(1, n)), rng.normal(size=1)
+        members.append({"mean": rng.normal(size=n), "spread": np.ones(n), "weight.0": weight, "bias.0": bias})
+
+    def scored(some):
+        return choice.Choice({f"first.{k}.{what}": v for k, one in enumerate(some) for what, v in one.items()}).first(
+            tree
+        )
+
+    np.testing.assert_allclose(scored(members), np.mean([scored([one]) for one in members], axis=0))
+    assert np.ptp([scored([one])[0] for one in members]) > 0.01
 
 
 def test_the_only_particle_in_a_piece_gives_it_its_outline():

@@ -63,6 +63,9 @@ RELATIVE = (0, 5, 7, 1, 13, 2)
 _SURE_POWER = 3  # how much more the surest pieces weigh
 _MOST, _MOST_SPREADS = 30.0, 4.0  # what a feature is cut to, before and after it is put in units of its spread
 _LEAST_NOISE = 0.01  # of the frame's spread
+# A particle wider than half of what the network sees is ragged inside, and pieces of it would outdo it together: the
+# piece of this level is taken whole.
+_WHOLE_LEVEL, _WHOLE_SCORE = 0.75, 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +197,8 @@ class Choice:
     Parameters
     ----------
     tensors : mapping
-        ``least`` (the least score that counts), and of the members of both networks (``first.M``, ``second.M``, whose
+        ``least`` (the least score that counts), ``large_area_px`` (area from which on a piece may be taken whole; px),
+        and of the members of both networks (``first.M``, ``second.M``, whose
         scores are averaged) ``NAME.M.mean`` and ``NAME.M.spread`` of what they see, ``NAME.M.weight.K`` and
         ``NAME.M.bias.K`` of their layers.
     """
@@ -207,6 +211,7 @@ class Choice:
                 member, _, what = rest.partition(".")
                 self._members[name].setdefault(member, {})[what] = np.asarray(value, np.float64)
         self.least = float(np.ravel(tensors["least"])[0]) if "least" in tensors else 0.5
+        self._large = float(np.ravel(tensors["large_area_px"])[0]) if "large_area_px" in tensors else np.inf
 
     def first(self, tree: Tree) -> Array:
         """Return how well each piece matches a particle as far as it is judged by itself; float64 (n,), 0…1."""
@@ -223,13 +228,21 @@ class Choice:
         tree = grow(values, image, noise)
         if not len(tree.parent):
             return out
-        taken = np.flatnonzero(pieces.chosen(self.scores(tree), tree.parent, self.least))
+        score = self.scores(tree)
+        score = np.where(self._whole(tree, score), len(score) + 1.0, score)
+        taken = np.flatnonzero(pieces.chosen(score, tree.parent, self.least))
         for labels, first in tree.levels:
             number = np.zeros(int(labels.max()) + 1, np.int32)
             here = (taken >= first) & (taken < first + len(number) - 1)
             number[taken[here] - first + 1] = np.flatnonzero(here) + 1
             pieces.paint(out, labels, number)
         return out
+
+    def _whole(self, tree: Tree, score: Array) -> NDArray[np.bool_]:
+        level = float(np.log(_WHOLE_LEVEL / (1.0 - _WHOLE_LEVEL)))
+        large = tree.features[:, FEATURES.index("log area")] > np.log(self._large)
+        at_level = np.isclose(tree.features[:, FEATURES.index("level")], level)
+        return np.asarray(large & at_level & (score >= _WHOLE_SCORE), np.bool_)
 
     def _score(self, name: str, features: Array) -> Array:
         scores = [_member_score(member, features) for member in self._members[name].values()]

@@ -86,26 +86,48 @@ def _exchanged(p: torch.Tensor, level: torch.Tensor, pieces: Labels, threshold: 
 
     from insitu.models.choice import loops
 
-    theirs, count = loops().label(level.cpu().numpy(), Classical.threshold, _LEAST_AREA_PX)
+    values = level.cpu().numpy()
+    theirs, count = loops().label(values, Classical.threshold, _LEAST_AREA_PX)
     area, other_area = np.bincount(pieces.ravel()), np.bincount(theirs.ravel(), minlength=count + 1)
     both = (pieces > 0) & (theirs > 0)
     pairs, shared = np.unique(pieces[both].astype(np.int64) * (count + 1) + theirs[both], return_counts=True)
     i, j = pairs // (count + 1), pairs % (count + 1)
     same = shared > AGREEMENT * (area[i] + other_area[j] - shared)  # above a half it is one with one
-    if 2 * int(same.sum()) < FRAME_AGREEMENT * (int((area[1:] > 0).sum()) + count) or not same.any():
+    found = int((area[1:] > 0).sum()) + _sure(theirs, count, values)
+    if 2 * int(same.sum()) < FRAME_AGREEMENT * found or not same.any():
         return p
     inside = shared > AGREEMENT * other_area[j]
     exchanged = same | (inside & (np.bincount(i[inside], minlength=len(area))[i] == 1))
     ours, other = np.zeros(len(area), np.bool_), np.zeros(count + 1, np.int32)
     ours[i[exchanged]], other[j[exchanged]] = True, i[exchanged]
     taken = other[theirs] > 0
-    taken &= _beside(pieces, other[theirs])
+    holes = _holes(pieces)
+    taken &= _beside(pieces, other[theirs]) | (holes & (pieces == 0))
     changed = torch.from_numpy(taken | ours[pieces]).to(p.device)
     alike = torch.where(
         level > Classical.threshold, 1.0 - 2.0 * (1.0 - threshold) * (1.0 - level), 2.0 * threshold * level
     )
     alike = torch.where(torch.from_numpy(taken).to(p.device), alike, alike.clamp(max=threshold))
-    return torch.where(changed & ~_gaps(p > threshold), alike, p)
+    solid = (p > threshold) | torch.from_numpy(holes).to(p.device)
+    return torch.where(changed & ~_gaps(solid), alike, p)
+
+
+def _sure(theirs: Labels, count: int, level: NDArray[np.float32]) -> int:
+    """Return how many of the pieces of `classical` are particles to itself, and not splinters of a faint border."""
+    top = np.zeros(count + 1, np.float32)
+    inside = theirs > 0
+    np.maximum.at(top, theirs[inside], level[inside])
+    return int((top >= Classical.seed).sum())
+
+
+def _holes(pieces: Labels) -> NDArray[np.bool_]:
+    """Mark the support that no way leads to from the border; (H, W)."""
+    from insitu.models.choice import loops
+
+    support, count = loops().label((np.pad(pieces, 1) == 0).astype(np.float32), 0.5, 1)
+    enclosed = np.ones(count + 1, np.bool_)
+    enclosed[[0, support[0, 0]]] = False  # what is padded joins all of the support that reaches the border
+    return np.asarray(enclosed[support[1:-1, 1:-1]], np.bool_)
 
 
 def _beside(pieces: Labels, own: Labels) -> NDArray[np.bool_]:

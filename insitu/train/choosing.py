@@ -254,6 +254,7 @@ def main(file: str, out: str, samples: str | None) -> None:
     plain = {**network.card, "outline": "network", "choice": None}
     model = Network(network.module, network.name, plain)
     tensors = learn([seen_by(model, kind, one) for kind, one in images(Path(found))])
+    tensors["large_area_px"] = np.array([np.pi / 4 * (network.receptive_field_px / 2) ** 2], np.float32)
     Path(out).write_bytes(packed({k: np.asarray(v, np.float32) for k, v in tensors.items()}))
     click.echo(f"least score that counts: {tensors['least'][0]:g}")
 

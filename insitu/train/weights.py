@@ -173,8 +173,8 @@ Weights of `{card["architecture"]}` {card["parameters"] or ""} for supported par
 - **Polarity**: {card["polarity"]}.
 - **Outline**: `{card["outline"]}` (`insitu.models.outlines`).
 - **Threshold**: {card["threshold"]}; a piece is kept where it reaches {card["seed"]} somewhere.
-{choice}- **Where it stops**: a particle wider than half of the receptive field ({_field(card)} px) may come in parts;
-  bin the frames, or take `classical`.
+{choice}- **Where it stops**: a particle wider than half of the receptive field ({_field(card)} px) is taken whole,
+  ragged and with holes where the level does not draw its outline: bin the frames, or take `classical`.
 - **Again**: `python -m insitu.train.weights --only {card["name"]} --work FOLDER`
 
 On sets that the model of the first stage has not seen (gold at 800 °C, boxes of supported catalysts, a fifth of the

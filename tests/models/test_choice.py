@@ -163,6 +163,39 @@ def test_what_the_level_has_further_outside_of_its_piece_is_not_the_particles():
     assert (out & bulge).sum() < bulge.sum() / 2
 
 
+def test_holes_of_a_piece_are_filled_by_the_level():
+    p, level, labels = scene(disc(25, 25, 9) | disc(25, 70, 10) | disc(70, 40, 10))
+    hole = disc(70, 40, 4)
+    labels[hole], p[torch.from_numpy(hole)] = 0, 0.1
+    out = outlines._exchanged(p, level, labels, 0.7).numpy() > 0.7
+    assert (out == (level.numpy() > 0.5)).all()
+
+
+def test_splinters_of_the_level_are_no_particles():
+    solid = disc(25, 25, 9) | disc(25, 70, 10) | disc(70, 40, 10)
+    p, level, labels = scene(1.0 * solid + 0.6 * (disc(84, 84, 4) | disc(50, 88, 4) | disc(84, 8, 4) | disc(48, 8, 4)))
+    out = outlines._exchanged(p, level, labels, 0.7).numpy() > 0.7
+    assert (out == solid).all()
+    surer = torch.where(level > 0.5, 1.0, 0.0)  # now they are particles, and the two disagree
+    assert outlines._exchanged(p, surer, labels, 0.7) is p
+
+
+def test_what_is_wider_than_half_of_the_field_is_taken_whole():
+    p = np.full((SIDE, SIDE), 0.01, np.float32)
+    p[disc(48, 48, 30)] = 0.8
+    for y in (35, 61):
+        for x in (35, 61):
+            p[disc(y, x, 8)] = 0.99  # surer pieces of it, which are worth more together
+    found = by_level(level=6.0)
+    assert choice.decided(torch.from_numpy(p), torch.from_numpy(p), found, 0.7)[1].max() == 4
+    tensors = {"least": np.array([0.5]), "large_area_px": np.array([2000.0])}
+    whole = choice.Choice(tensors)
+    whole._members = found._members
+    labels = choice.decided(torch.from_numpy(p), torch.from_numpy(p), whole, 0.7)[1]
+    assert ((labels > 0) == disc(48, 48, 30)).all()
+    assert labels.max() == 1
+
+
 def test_members_are_averaged():
     rng, n = np.random.default_rng(0), len(choice.FEATURES)
     tree = choice.Tree(rng.normal(size=(7, n)), np.full(7, -1), ())

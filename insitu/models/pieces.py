@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from insitu.pixels import trees
+from insitu.pixels.trees import COLUMNS, REACH
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Image = NDArray[np.float32]
     Labels = NDArray[np.int32]
 
-COLUMNS = 16
-REACH = 4
+chosen = trees.chosen
 
 
 def label(values: Image, level: float, least: int) -> tuple[Labels, int]:
@@ -90,23 +92,6 @@ def containing(labels: Labels, count: int, lower: Labels) -> NDArray[np.int64]:
     number, place = np.unique(labels.ravel(), return_index=True)
     out = np.full(count, -1, np.int64)
     out[number[number > 0] - 1] = lower.ravel()[place[number > 0]] - 1
-    return out
-
-
-def chosen(score: NDArray[np.float64], parent: NDArray[np.int64], least: float) -> NDArray[np.bool_]:
-    """Return the disjoint pieces of a tree (parents come first) with the largest sum of score − `least`."""
-    n = len(score)
-    inside, own = np.zeros(n), np.zeros(n, np.bool_)
-    for i in range(n - 1, -1, -1):
-        value = score[i] - least
-        own[i] = value > 0 and value >= inside[i]
-        if parent[i] >= 0:
-            inside[parent[i]] += max(value, inside[i])
-    out, within = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    for i in range(n):
-        within[i] = parent[i] >= 0 and within[parent[i]]
-        if own[i] and not within[i]:
-            out[i] = within[i] = True
     return out
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from insitu.compiling import kernel
+from insitu.pixels.trees import COLUMNS, REACH
+from insitu.pixels.trees import chosen as plain_chosen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,10 +16,6 @@ if TYPE_CHECKING:
     Image = NDArray[np.float32]
     Labels = NDArray[np.int32]
 
-# Columns of `sums`: pixels, y, x, y², y·x, x², map, image, image², largest of the map, on the border, sides of the
-# outline; then of the places `REACH` px outside of it that lie in no piece: their number, image, image², map.
-COLUMNS = 16
-REACH = 4
 _DOWN = np.array([0, 0, 1, -1])
 _RIGHT = np.array([1, -1, 0, 0])
 
@@ -133,22 +131,7 @@ def containing(labels: Labels, count: int, lower: Labels) -> NDArray[np.int64]:
     return out
 
 
-@kernel
-def chosen(score: NDArray[np.float64], parent: NDArray[np.int64], least: float) -> NDArray[np.bool_]:
-    """Return the disjoint pieces of a tree (parents come first) with the largest sum of score − `least`."""
-    n = len(score)
-    inside, own = np.zeros(n), np.zeros(n, np.bool_)
-    for i in range(n - 1, -1, -1):
-        value = score[i] - least
-        own[i] = value > 0 and value >= inside[i]
-        if parent[i] >= 0:
-            inside[parent[i]] += max(value, inside[i])  # inside is never below 0
-    out, within = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    for i in range(n):
-        within[i] = parent[i] >= 0 and within[parent[i]]
-        if own[i] and not within[i]:
-            out[i] = within[i] = True
-    return out
+chosen = kernel(plain_chosen)
 
 
 @kernel
